@@ -1,0 +1,36 @@
+"""The studio's own errors. Their text is one plain sentence that a user can act on."""
+
+
+class StudioError(Exception):
+    """Anything the studio refuses or fails to do. `str(error)` is shown to the user as it is."""
+
+
+class BadInput(StudioError):
+    """The request cannot be run as it is; raised before anything is loaded.
+
+    `field` names the control that is wrong, where one control is to blame.
+    """
+
+    def __init__(self, sentence: str, field: str | None = None) -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+class MissingWeights(StudioError):
+    """A file that the mode needs is not on this machine."""
+
+
+class EngineFailed(StudioError):
+    """The engine could not finish. `stage` is the label of the stage that failed."""
+
+    def __init__(self, sentence: str, stage: str | None = None) -> None:
+        super().__init__(sentence)
+        self.stage = stage
+
+
+class OutOfMemory(EngineFailed):
+    """The device ran out of memory."""
+
+
+class Cancelled(StudioError):
+    """The user asked to stop. Raised through `emit`; an engine lets it pass."""
