@@ -1,0 +1,100 @@
+"""Which weights are on this machine, and where: real ones in `models/`, else the demo weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.errors import BadInput, MissingWeights
+from studio.families import FAMILIES, Canvas, Family
+from studio.home import Home
+
+DEMO = "demo"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One set of weights of a family, ready to be planned with."""
+
+    family: str
+    label: str
+    base: Path
+    """A diffusers folder, or a single-file checkpoint."""
+    adapters: Mapping[str, Path]
+    """Where each LoRA of the registry belongs; the file may be missing."""
+    upsampler: Path | None
+    demo: bool
+
+    @property
+    def canvas(self) -> Canvas:
+        family = FAMILIES[self.family]
+        return family.demo_canvas if self.demo else family.canvas
+
+    def adapter(self, name: str) -> Path:
+        """The file of a registry LoRA. Raises MissingWeights where it is not on this machine."""
+        path = self.adapters[name]
+        if not self.demo and not path.is_file():
+            raise MissingWeights(
+                f"The LoRA '{path.name}' is not in '{path.parent}': put it there, or choose a"
+                " preset or setting that does not need it."
+            )
+        return path
+
+    def reference_downscale(self, name: str) -> int:
+        """What the registry says of a control LoRA's reference size."""
+        return FAMILIES[self.family].adapters[name].reference_downscale
+
+
+def installed(home: Home, family_id: str) -> tuple[Weights, ...]:
+    """Every set of weights of a family on this machine, the preferred one first, demo last."""
+    family = FAMILIES[family_id]
+    return (*_folders(home, family), *_checkpoints(home, family), _demo(home, family))
+
+
+def choose_weights(home: Home, family_id: str, label: str = "") -> Weights:
+    """The weights called `label`, or the preferred ones. Raises BadInput for an unknown label."""
+    found = installed(home, family_id)
+    chosen = [weights for weights in found if weights.label == label] if label else found
+    if not chosen:
+        known = ", ".join(f"'{weights.label}'" for weights in found)
+        raise BadInput(f"There are no weights called '{label}' here: choose {known}.", "weights")
+    return chosen[0]
+
+
+def _folders(home: Home, family: Family) -> list[Weights]:
+    places = [(label, home.models / "diffusers" / name) for label, name in family.folders.items()]
+    return [
+        _real(home, family, label, folder)
+        for label, folder in places
+        if (folder / "model_index.json").is_file()
+    ]
+
+
+def _checkpoints(home: Home, family: Family) -> list[Weights]:
+    if not family.checkpoints:
+        return []
+    files = sorted((home.models / "checkpoints").glob("*.safetensors"))
+    return [_real(home, family, file.stem, file) for file in files]
+
+
+def _real(home: Home, family: Family, label: str, base: Path) -> Weights:
+    loras = home.models / "loras"
+    return Weights(
+        family=family.id,
+        label=label,
+        base=base,
+        adapters={name: loras / adapter.file for name, adapter in family.adapters.items()},
+        upsampler=home.models / "diffusers" / family.upsampler if family.upsampler else None,
+        demo=False,
+    )
+
+
+def _demo(home: Home, family: Family) -> Weights:
+    base = home.demo / family.id
+    return Weights(
+        family=family.id,
+        label=DEMO,
+        base=base,
+        adapters={name: base / "loras" / f"{name}.safetensors" for name in family.adapters},
+        upsampler=base / "latent_upsampler" if family.upsampler else None,
+        demo=True,
+    )
