@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
+from studio.inputs import InputFile
+
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 """Of a job and of an item. `interrupted`: its process died or the studio was closed."""
 
@@ -18,15 +20,6 @@ class CancelOutcome(Enum):
     STOPPING = "stopping"
     HAD_FINISHED = "had finished"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class InputFile:
-    """An uploaded file: its content hash, its name at the user's, its suffix with the dot."""
-
-    sha256: str
-    name: str
-    suffix: str
 
 
 Inputs = Mapping[str, tuple[InputFile, ...]]
