@@ -155,7 +155,7 @@ QWEN_IMAGE_EDIT = Family(
     label="Qwen-Image-Edit",
     # The makers' advice against zoomed and shifted edits: sides in multiples of 32.
     multiple=32,
-    canvas=_canvas(_QWEN_BUCKETS, 256, 2048),
+    canvas=_canvas((Bucket("Square 1:1", 1024, 1024),), 256, 2048),
     demo_canvas=_DEMO_CANVAS,
     folders={"Qwen-Image-Edit-2509": "Qwen-Image-Edit-2509"},
     adapters={

@@ -175,6 +175,10 @@ class LoraControl(Control):
     minimum: float = -2.0
     maximum: float = 2.0
 
+    @property
+    def flag(self) -> str:
+        return "--lora"
+
     def parse(self, raw: object) -> tuple[LoraChoice, ...]:
         chosen = tuple(self._choice(one) for one in _as_list(raw))
         if len(chosen) > self.most:

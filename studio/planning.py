@@ -1,0 +1,208 @@
+"""From what the user asked to what exactly will run."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from studio.engine import choose_engine
+from studio.errors import BadInput
+from studio.fields import LoraChoice, MediaRole
+from studio.home import Home
+from studio.media_images import ImageInfo
+from studio.modes import DECODE, SAVE, UPSCALE, Stage
+from studio.plan import (
+    Anchor,
+    Clip,
+    ControlClip,
+    Drawing,
+    Edges,
+    Edit,
+    LoraUse,
+    Plan,
+    SoundTrack,
+    Task,
+)
+from studio.planning_sizes import (
+    clip_frames,
+    length_notes,
+    longest_side,
+    result_size,
+    size_notes,
+)
+from studio.presets import Sampling
+from studio.request import Request, idle_controls
+from studio.weights_lora import reference_downscale_factor, require_family
+
+NOISE_FLOORS: Mapping[str, float | None] = {
+    "": None,
+    "none": None,
+    "faint": 60.0,
+    "audible": 45.0,
+}
+"""Decibels below full scale: just over 16-bit silence, and as loud as a quiet room."""
+
+CONTROL_LORA = "union-control"
+
+
+def plan_request(request: Request) -> tuple[Plan, ...]:
+    """One plan for each result that the request asks for; its seed must be drawn already.
+
+    Raises BadInput or MissingWeights, with a sentence, for what cannot run.
+    """
+    return tuple(plan_item(request, number) for number in range(request.count))
+
+
+def plan_item(request: Request, number: int) -> Plan:
+    """The plan of the `number`-th result."""
+    control = _control(request)
+    size = result_size(request, number, control)
+    task = _task(request, number, control)
+    notes = [*idle_controls(request), *size_notes(request, size, control)]
+    if isinstance(task, Clip):
+        notes += length_notes(request, task.frames)
+    return Plan(
+        mode=request.mode.id,
+        engine=choose_engine(request.mode, request.text("engine")),
+        weights=request.weights,
+        preset=request.preset.id,
+        stages=_stages(request),
+        prompt=request.text("prompt"),
+        negative=request.text("negative") if request.acts("negative") else "",
+        seed=cast(int, request.params["seed"]),
+        width=size[0],
+        height=size[1],
+        sampling=_sampling(request),
+        loras=(*_makers_loras(request, control), *_user_loras(request)),
+        task=task,
+        notes=tuple(notes),
+    )
+
+
+def _stages(request: Request) -> tuple[Stage, ...]:
+    count = len(request.preset.sampling)
+    samples: list[Stage] = []
+    for number in range(1, count + 1):
+        label = "Sampling" if count == 1 else f"Sampling {number} of {count}"
+        samples += [*([UPSCALE] if samples else []), Stage(f"sample{number}", label)]
+    return (*request.mode.stages, *samples, DECODE, SAVE)
+
+
+def _sampling(request: Request) -> tuple[Sampling, ...]:
+    """The preset's, with the user's guidance where the preset has any."""
+    for sampling in request.preset.sampling:
+        for adapter in sampling.adapters:
+            request.weights.adapter(adapter.name)
+    if not request.acts("guidance"):
+        return request.preset.sampling
+    return tuple(_guided(one, request.number("guidance")) for one in request.preset.sampling)
+
+
+def _guided(sampling: Sampling, scale: float) -> Sampling:
+    if sampling.guidance.scale == 1.0:
+        return sampling
+    return replace(sampling, guidance=replace(sampling.guidance, scale=scale))
+
+
+def _task(request: Request, number: int, control: ControlClip | None) -> Task:
+    if request.mode.makes == "video":
+        return _clip(request, control)
+    return _edit(request, number) if request.given("source") else Drawing()
+
+
+def _edit(request: Request, number: int) -> Edit:
+    info = cast(ImageInfo, request.media["image"][number])
+    return Edit(
+        source=request.files("image")[number],
+        references=request.files("reference"),
+        longest_side=longest_side(request),
+        original_size=(info.width, info.height) if request.params["original_size"] else None,
+    )
+
+
+def _clip(request: Request, control: ControlClip | None) -> Clip:
+    return Clip(
+        frames=clip_frames(request),
+        fps=cast(int, request.params["fps"]),
+        first=_anchor(request, "first_frame"),
+        last=_anchor(request, "last_frame"),
+        sound=_sound(request),
+        control=control,
+    )
+
+
+def _anchor(request: Request, role: MediaRole) -> Anchor | None:
+    field = request.given(role)
+    if field is None or field.strength is None:
+        return None
+    return Anchor(request.files(field.name)[0], request.number(field.strength))
+
+
+def _sound(request: Request) -> SoundTrack | None:
+    field = request.given("sound")
+    if field is None:
+        return None
+    return SoundTrack(request.files(field.name)[0], NOISE_FLOORS[request.text("noise_floor")])
+
+
+def _control(request: Request) -> ControlClip | None:
+    field = request.given("control")
+    if field is None or field.strength is None:
+        return None
+    return ControlClip(
+        path=request.files(field.name)[0],
+        edges=_edges(request),
+        strength=request.number(field.strength),
+        downscale=_reference_downscale(request),
+    )
+
+
+def _edges(request: Request) -> Edges | None:
+    if not request.acts("edge_low"):
+        return None
+    low, high = int(request.number("edge_low")), int(request.number("edge_high"))
+    if low >= high:
+        raise BadInput("The edges' low limit must be below the high one.", "edge_low")
+    return Edges(low, high)
+
+
+def _reference_downscale(request: Request) -> int:
+    path = request.weights.adapters[CONTROL_LORA]
+    if path.is_file():
+        return reference_downscale_factor(path)
+    return request.weights.reference_downscale(CONTROL_LORA)
+
+
+def _makers_loras(request: Request, control: ControlClip | None) -> list[LoraUse]:
+    """The model makers' LoRAs that the controls ask for."""
+    asked: list[tuple[str, float]] = []
+    if control:
+        asked.append((CONTROL_LORA, request.number("control_lora_strength")))
+    if request.acts("camera_strength"):
+        asked.append((f"camera-{request.text('camera')}", request.number("camera_strength")))
+    if request.acts("detailer_strength"):
+        asked.append(("detailer", request.number("detailer_strength")))
+    return [LoraUse(name, request.weights.adapter(name), strength) for name, strength in asked]
+
+
+def _user_loras(request: Request) -> list[LoraUse]:
+    choices = cast("tuple[LoraChoice, ...]", request.params["loras"])
+    return [_user_lora(request, choice) for choice in choices]
+
+
+def _user_lora(request: Request, choice: LoraChoice) -> LoraUse:
+    path = find_lora(request.home, choice.file)
+    require_family(path, request.mode.family)
+    return LoraUse(path.stem, path, choice.strength)
+
+
+def find_lora(home: Home, name: str) -> Path:
+    """The file called `name` in the LoRA folder, with or without its ending, or at that path.
+
+    Raises BadInput where there is none.
+    """
+    folder = home.models / "loras"
+    for path in (folder / name, folder / f"{name}.safetensors", Path(name).expanduser()):
+        if path.is_file():
+            return path
+    raise BadInput(f"There is no LoRA '{name}': put it into '{folder}' or give its path.", "loras")

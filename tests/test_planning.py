@@ -1,0 +1,224 @@
+"""From a request to a plan: every control changes it, and bad input is refused in a sentence."""
+
+import numpy as np
+import pytest
+from requests_of_modes import Media, another, raw_request, without_notes
+from safetensors.numpy import save_file
+
+from studio.errors import BadInput, MissingWeights
+from studio.modes import MODES
+from studio.plan import Clip, Edit
+from studio.planning import plan_request
+from studio.request import read_request, with_seed
+
+MODE_IDS = list(MODES)
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory):
+    return Media(tmp_path_factory.mktemp("media"))
+
+
+LORA_LAYERS = {
+    "sdxl": "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q",
+    "qwen-image": "transformer_blocks.0.attn.add_q_proj",
+    "qwen-image-edit": "transformer_blocks.0.attn.add_q_proj",
+    "ltx-2.3": "diffusion_model.transformer_blocks.0.audio_attn1.to_q",
+}
+
+
+@pytest.fixture(scope="session")
+def loras(demo_home):
+    """A LoRA file by mode family, in the home's LoRA folder."""
+    folder = demo_home.models / "loras"
+    folder.mkdir(parents=True, exist_ok=True)
+    for family, layer in LORA_LAYERS.items():
+        factors = {f"{layer}.lora_{side}.weight": np.zeros((4, 4), np.float32) for side in "AB"}
+        save_file(factors, folder / f"my {family}.safetensors")
+    return {family: f"my {family}" for family in LORA_LAYERS}
+
+
+def plans(home, mode_id, raw):
+    return plan_request(with_seed(read_request(home, mode_id, raw)))
+
+
+def plan(home, mode_id, raw):
+    return plans(home, mode_id, raw)[0]
+
+
+def acts(field, preset):
+    return field.acts({"preset": preset})
+
+
+def controls():
+    for mode in MODES.values():
+        for preset in mode.presets:
+            for field in mode.fields:
+                if field.shown and field.shown.field == "preset" and not acts(field, preset):
+                    continue
+                yield pytest.param(mode, preset, field, id=f"{mode.id}-{preset}-{field.name}")
+
+
+@pytest.mark.parametrize(("mode", "preset", "field"), controls())
+def test_every_control_that_acts_changes_the_plan(demo_home, media, loras, mode, preset, field):
+    raw = raw_request(mode.id, media, preset=preset)
+    if field.shown and field.shown.field != "preset":
+        raw[field.shown.field] = field.shown.among[0]
+    if field.name == "preset":
+        values = [one for one in mode.presets if one != preset]
+    else:
+        values = another(field, media, loras[mode.family])
+    made = [plan(demo_home, mode.id, raw)]
+    made += [plan(demo_home, mode.id, {**raw, field.name: value}) for value in values]
+    bare = [without_notes(one) for one in made]
+    for number, one in enumerate(bare):
+        assert one not in bare[:number]
+
+
+@pytest.mark.parametrize("mode_id", [one for one in MODE_IDS if one != "photo"])
+def test_a_control_that_does_not_act_is_left_out_and_said(demo_home, media, mode_id):
+    raw = raw_request(mode_id, media, preset="fast")
+    said = plan(demo_home, mode_id, {**raw, "negative": "green"})
+    assert without_notes(said) == without_notes(plan(demo_home, mode_id, raw))
+    assert "Negative prompt has no effect" in " ".join(said.notes)
+
+
+@pytest.mark.parametrize("mode_id", ["t2v", "i2v", "keyframe"])
+@pytest.mark.parametrize("fps", [8, 12, 24, 25, 30])
+@pytest.mark.parametrize("seconds", [1, 2, 3, 5, 10])
+def test_clip_has_the_nearest_8k_plus_1_frames(demo_home, media, mode_id, fps, seconds):
+    made = plan(demo_home, mode_id, raw_request(mode_id, media, seconds=seconds, fps=fps))
+    assert made.task.frames % 8 == 1
+    assert abs(made.task.frames - seconds * fps) <= 4
+    assert made.task.seconds == made.task.frames / fps
+
+
+@pytest.mark.parametrize("mode_id", ["a2v", "lipsync", "style"])
+def test_clip_is_as_long_as_its_input_unless_asked(demo_home, media, mode_id):
+    made = plan(demo_home, mode_id, raw_request(mode_id, media))
+    assert made.task.frames == 25
+    longer = plan(demo_home, mode_id, raw_request(mode_id, media, seconds=2))
+    assert longer.task.frames == 49
+
+
+@pytest.mark.parametrize("mode_id", ["t2v", "i2v", "a2v", "lipsync", "keyframe", "style"])
+@pytest.mark.parametrize("preset", ["fast", "balanced", "quality"])
+def test_clip_sides_fit_every_stage(demo_home, media, mode_id, preset):
+    raw = raw_request(mode_id, media, preset=preset, width=300, height=200)
+    made = plan(demo_home, mode_id, raw)
+    control = made.task.control
+    multiple = 32 * 2 ** (len(made.sampling) - 1) * (control.downscale if control else 1)
+    assert made.width % multiple == 0 == made.height % multiple
+    assert f"{made.width} x {made.height}" in " ".join(made.notes)
+
+
+def test_size_left_out_follows_the_shape_of_the_input(demo_home, media):
+    made = plan(demo_home, "i2v", raw_request("i2v", media))
+    assert (made.width, made.height) == (320, 192)
+    wide = plan(demo_home, "i2v", raw_request("i2v", media, width=192))
+    assert (wide.width, wide.height) == (192, 128)
+
+
+def test_edit_makes_one_plan_a_picture_and_offers_the_original_size(demo_home, media):
+    raw = raw_request("edit", media, original_size=True)
+    raw["image"] = [media.path("image", 0), media.path("image", 1)]
+    raw["reference"] = [media.path("image", 1)]
+    first, second = plans(demo_home, "edit", raw)
+    assert isinstance(first.task, Edit)
+    assert first.task.original_size == (96, 64) and second.task.original_size == (96, 96)
+    assert first.task.source != second.task.source
+    assert len(first.task.references) == 1
+    assert first.width % 32 == 0 == first.height % 32
+
+
+def test_keyframe_and_lipsync_plans_hold_what_they_are_given(demo_home, media):
+    key = plan(demo_home, "keyframe", raw_request("keyframe", media, last_strength=0.5)).task
+    assert isinstance(key, Clip) and key.first.strength == 1.0 and key.last.strength == 0.5
+    lips = plan(demo_home, "lipsync", raw_request("lipsync", media)).task
+    assert lips.sound.noise_floor == 60.0 and lips.first and not lips.last
+    plain = plan(demo_home, "lipsync", raw_request("lipsync", media, noise_floor="none")).task
+    assert plain.sound.noise_floor is None
+
+
+def test_control_clip_is_as_small_as_its_lora_says(demo_home, media, loras):
+    made = plan(demo_home, "style", raw_request("style", media))
+    assert made.task.control.downscale == 2
+    assert [lora.label for lora in made.loras] == ["union-control"]
+
+
+BAD = [
+    ("t2v", {"prompt": "  "}, "prompt", "Prompt is empty"),
+    ("t2v", {"seconds": 31}, "seconds", "between 0.3 and 30 seconds"),
+    ("t2v", {"seconds": "soon"}, "seconds", "must be a number"),
+    ("t2v", {"seconds": float("nan")}, "seconds", "must be a number"),
+    ("t2v", {"fps": 500}, "fps", "between 8 and 50"),
+    ("t2v", {"fps": 24.5}, "fps", "whole number"),
+    ("t2v", {"width": 8}, "width", "between 64 and 4096"),
+    ("t2v", {"width": 2048}, "width", "out of range"),
+    ("t2v", {"preset": "best"}, "preset", "choose fast, balanced or quality"),
+    ("t2v", {"seed": -1}, "seed", "between 0 and"),
+    ("t2v", {"engine": "magic"}, "engine", "no engine called"),
+    ("t2v", {"weights": "mine"}, "weights", "no weights called"),
+    ("t2v", {"loras": ["nothing.safetensors"]}, "loras", "There is no LoRA"),
+    ("t2v", {"loras": ["a:9"]}, "loras", "must be between -2 and 2"),
+    ("t2v", {"loras": list("abcde")}, "loras", "at most 4"),
+    ("t2v", {"image": "x.png"}, "image", "no control 'image'"),
+    ("t2v", {"camera_strength": 9}, "camera_strength", "between 0 and 1.5"),
+    ("i2v", {"image": None}, "image", "is missing"),
+    ("i2v", {"image": "nowhere.png"}, "image", "Picture: "),
+    ("keyframe", {"last": None}, "last", "Last frame is missing"),
+    ("a2v", {"audio": []}, "audio", "is missing"),
+    ("style", {"edge_low": 200, "edge_high": 100}, "edge_low", "below the high one"),
+    ("edit", {"longest_side": 1024}, "longest_side", "at most 512"),
+    ("edit", {"reference": ["a", "b", "c", "d"]}, "reference", "at most 3"),
+]
+
+
+@pytest.mark.parametrize(("mode_id", "change", "control", "says"), BAD)
+def test_bad_input_is_named_in_a_sentence(demo_home, media, mode_id, change, control, says):
+    with pytest.raises(BadInput, match=says) as caught:
+        plan(demo_home, mode_id, raw_request(mode_id, media, **change))
+    assert caught.value.field == control
+    assert str(caught.value).endswith(".")
+
+
+def test_wrong_kind_of_file_is_refused(demo_home, media):
+    for mode_id, control, kind in (
+        ("i2v", "image", "audio"),
+        ("i2v", "image", "video"),
+        ("a2v", "audio", "image"),
+        ("style", "video", "audio"),
+        ("style", "video", "image"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            plan(demo_home, mode_id, raw_request(mode_id, media, **{control: media.path(kind)}))
+        assert caught.value.field == control
+
+
+def test_lora_of_another_model_is_refused_by_name(demo_home, media, loras):
+    raw = raw_request("t2v", media, loras=[loras["qwen-image"]])
+    with pytest.raises(BadInput, match="Qwen-Image"):
+        plan(demo_home, "t2v", raw)
+
+
+def test_unknown_mode_is_refused(demo_home):
+    with pytest.raises(BadInput, match="no mode 'paint'"):
+        read_request(demo_home, "paint", {})
+
+
+def test_real_weights_come_before_the_demo_and_miss_their_adapters_by_name(home, media):
+    folder = home.models / "diffusers" / "Qwen-Image"
+    folder.mkdir(parents=True)
+    (folder / "model_index.json").write_text("{}")
+    with pytest.raises(MissingWeights, match="Lightning-8steps"):
+        plan(home, "image", raw_request("image", media))
+    quality = plan(home, "image", raw_request("image", media, preset="quality"))
+    assert quality.weights.label == "Qwen-Image" and quality.width == 1328
+    demo = plan(home, "image", raw_request("image", media, weights="demo"))
+    assert demo.weights.demo and demo.width == 256
+
+
+def test_seed_is_drawn_once_where_it_is_left_open(home, media):
+    raw = raw_request("t2v", media, seed=None)
+    seeds = {plan(home, "t2v", raw).seed for _ in range(5)}
+    assert len(seeds) == 5
