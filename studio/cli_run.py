@@ -1,0 +1,142 @@
+"""`python -m studio MODE …`: one job, run in this process, with its progress on standard error."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from studio.cli_progress import ProgressLine
+from studio.engine import ENGINES
+from studio.errors import BadInput
+from studio.fields import Field, LoraControl, MediaControl, NumberControl, ToggleControl
+from studio.home import Home, home_at
+from studio.jobs import Job
+from studio.modes import Mode
+from studio.outputs import copy_to
+from studio.plan_summary import plan_as_json, plan_as_text
+from studio.planning import plan_request
+from studio.request import read_request, with_seed
+from studio.studio import open_studio
+
+Commands: TypeAlias = "argparse._SubParsersAction[Any]"
+"""What `add_subparsers` returns."""
+
+OWNER = "command-line"
+"""Owns the jobs made here: no cookie of a page can have this value."""
+
+_ENDINGS = {"image": ".png", "video": ".mp4"}
+
+
+def add_mode_command(commands: Commands, mode: Mode) -> None:
+    """The mode's own command, its flags made from its controls."""
+    parser = commands.add_parser(mode.id, help=mode.does, description=f"{mode.does}.")
+    for field in mode.fields:
+        _add_flag(parser, field)
+    parser.add_argument("--weights", help="which weights run it; 'demo' for the demo weights")
+    parser.add_argument("--engine", help=f"which engine runs it: {', '.join(ENGINES)}")
+    parser.add_argument("--home", help="the studio's folder; AIO_HOME, else ~/aio-studio")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would run")
+    parser.add_argument("--json", action="store_true", help="with --dry-run: as JSON")
+    parser.add_argument("-o", "--output", type=Path, help="also put the result there")
+    parser.set_defaults(run=lambda options: run_mode(mode, options))
+
+
+def _add_flag(parser: argparse.ArgumentParser, field: Field) -> None:
+    more: dict[str, object] = {"dest": field.name, "help": _help(field)}
+    if isinstance(field, ToggleControl):
+        more |= {"action": "store_true", "default": None}
+    elif isinstance(field, LoraControl):
+        more |= {"action": "extend", "nargs": "+", "metavar": "FILE:STRENGTH"}
+    elif isinstance(field, MediaControl):
+        more |= {"metavar": "FILE", **({"nargs": "+"} if field.most > 1 else {})}
+    else:
+        more |= {"metavar": field.name.rpartition("_")[2].upper()}
+    parser.add_argument(field.flag, **more)  # type: ignore[arg-type]
+
+
+def _help(field: Field) -> str:
+    """What the control does and allows; argparse reads a percent sign as its own."""
+    allowed = ""
+    if isinstance(field, NumberControl):
+        usual = field.empty if field.default is None else f"{field.default:g}"
+        allowed = f" ({field.minimum:g} to {field.maximum:g}, else {usual})"
+    options = getattr(field, "options", ())
+    if options:
+        allowed = f" ({', '.join(option.value for option in options)})"
+    return f"{field.label}{allowed}. {field.help}".replace("%", "%%").strip()
+
+
+def run_mode(mode: Mode, options: argparse.Namespace) -> int:
+    """Plan or run the mode; the paths of the results are the last lines of standard output."""
+    home = home_at(options.home)
+    raw = {
+        name: getattr(options, name)
+        for name in (*(field.name for field in mode.fields), "engine", "weights")
+    }
+    if options.dry_run:
+        return _show_plan(mode, home, raw, options.json)
+    if options.json:
+        raise BadInput("The option --json goes with --dry-run.")
+    target = _checked_target(mode, options.output, len(raw.get(mode.batch or "") or [0]))
+    return _run(home, mode, raw, target)
+
+
+def _show_plan(mode: Mode, home: Home, raw: Mapping[str, object], as_json: bool) -> int:
+    plans = plan_request(with_seed(read_request(home, mode.id, raw)))
+    if as_json:
+        found = [plan_as_json(plan) for plan in plans]
+        sys.stdout.write(json.dumps(found if mode.batch else found[0], indent=2) + "\n")
+    else:
+        sys.stdout.write("\n\n".join(plan_as_text(plan) for plan in plans) + "\n")
+    return 0
+
+
+def _run(home: Home, mode: Mode, raw: Mapping[str, object], target: Path | None) -> int:
+    studio = open_studio(home)
+    job = studio.submit(OWNER, mode.id, raw)
+    try:
+        with ProgressLine(sys.stderr) as line:
+            job = studio.runner.run_one(job.id, line)
+    except KeyboardInterrupt:
+        # A job that still waited for its turn must not be left for somebody else to run.
+        studio.runner.cancel(OWNER, job.id)
+        raise
+    _tell(job)
+    paths = [home.root / output for output in job.outputs]
+    if target is not None:
+        paths = [_copy(path, target) for path in paths]
+    sys.stdout.write("".join(f"{path}\n" for path in paths))
+    complete = job.state == "done" and not job.failed_items
+    return 0 if complete else 1
+
+
+def _tell(job: Job) -> None:
+    """What is to be said of the job beside its files."""
+    lines = list(job.notes)
+    lines += [
+        note for item in job.items for note in (*item.details.get("notes", ()), *item.findings)
+    ]
+    lines += [item.failure.sentence for item in job.failed_items if item.failure]
+    if job.failure and not job.failed_items:
+        lines.append(job.failure.sentence)
+    sys.stderr.write("".join(f"{line}\n" for line in dict.fromkeys(lines)))
+
+
+def _checked_target(mode: Mode, target: Path | None, count: int) -> Path | None:
+    """Raises BadInput, before anything runs, where the results could not be put there."""
+    if target is None or target.is_dir():
+        return target
+    ending = _ENDINGS[mode.makes]
+    if count > 1:
+        raise BadInput(f"'{target}' is no folder: {count} results need one to be put into.")
+    if target.suffix.lower() != ending:
+        raise BadInput(f"'{target.name}' must end in {ending}: that is what the mode makes.")
+    if not target.absolute().parent.is_dir():
+        raise BadInput(f"The folder '{target.parent}' does not exist.")
+    return target
+
+
+def _copy(path: Path, target: Path) -> Path:
+    return copy_to(path, target / path.name if target.is_dir() else target)

@@ -1,0 +1,133 @@
+"""What this machine has and what is missing, in sentences."""
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from studio import __version__
+from studio.errors import StudioError
+from studio.families import FAMILIES
+from studio.home import Home
+from studio.outputs import free_bytes
+from studio.weights import installed
+
+LOW_DISK = 5 * 1000**3
+"""Bytes; a few long clips and their latents fill less."""
+
+_PACKAGES = ("torch", "diffusers", "transformers", "peft", "av", "pillow", "gradio")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. `ok` is None for what is only said."""
+
+    name: str
+    ok: bool | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Report:
+    checks: tuple[Check, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return all(check.ok is not False for check in self.checks)
+
+    def as_json(self) -> dict[str, object]:
+        """The checks by name, and whether all is well."""
+        return {
+            "studio": __version__,
+            "healthy": self.healthy,
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+    def as_text(self) -> str:
+        """One line a check."""
+        marks = {True: "ok  ", False: "BAD ", None: "    "}
+        return "\n".join(
+            f"{marks[check.ok]} {check.name}: {check.sentence}" for check in self.checks
+        )
+
+
+def examine(home: Home) -> Report:
+    """Look at Python, the packages, the device, the home folder and the weights."""
+    return Report(
+        tuple(
+            check
+            for looks in (
+                _python,
+                _packages,
+                _video,
+                _device,
+                lambda: _home(home),
+                lambda: _weights(home),
+            )
+            for check in looks()
+        )
+    )
+
+
+def _python() -> Iterator[Check]:
+    version = platform.python_version()
+    # diffusers 0.42, the first with LTX-2.3, asks for 3.11.
+    ok = sys.version_info >= (3, 11)
+    yield Check("python", ok, version if ok else f"{version} is too old: install 3.11 to 3.13.")
+
+
+def _packages() -> Iterator[Check]:
+    for name in _PACKAGES:
+        try:
+            yield Check(name, True, importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(name, False, "is not installed: run 'pip install -r requirements.txt'.")
+
+
+def _video() -> Iterator[Check]:
+    try:
+        import av
+    except ImportError as error:
+        yield Check("video", False, f"PyAV does not load: {error}")
+        return
+    missing = [codec for codec in ("libx264", "aac") if codec not in av.codecs_available]
+    sentence = f"PyAV lacks {' and '.join(missing)}." if missing else "H.264 and AAC are there."
+    yield Check("video", not missing, sentence)
+
+
+def _device() -> Iterator[Check]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        yield Check("device", False, f"PyTorch does not load: {error}")
+        return
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        name = torch.cuda.get_device_name()
+        yield Check("device", True, f"{name}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free.")
+    elif torch.backends.mps.is_available():
+        yield Check("device", True, "Apple GPU.")
+    else:
+        cores = os.cpu_count() or 1
+        yield Check("device", None, f"No GPU: {cores} CPU cores, enough for the demo weights.")
+
+
+def _home(home: Home) -> Iterator[Check]:
+    try:
+        free = free_bytes(home)
+    except StudioError as error:
+        yield Check("home", False, str(error))
+        return
+    existing = next(place for place in (home.root, *home.root.parents) if place.exists())
+    writable = os.access(existing, os.W_OK)
+    yield Check("home", writable, str(home.root) if writable else f"{existing} is read-only.")
+    yield Check("disk", free > LOW_DISK, f"{free / 1e9:.1f} GB free.")
+
+
+def _weights(home: Home) -> Iterator[Check]:
+    for family in FAMILIES.values():
+        real = [weights.label for weights in installed(home, family.id) if not weights.demo]
+        found = ", ".join(real) if real else "demo weights only."
+        yield Check(f"weights {family.label}", None, found)

@@ -1,0 +1,72 @@
+"""Makes one item of a job: the plan, the engine's run, the finished file."""
+
+import shutil
+from collections.abc import Callable, Mapping
+
+from studio.engine import ENGINES, Engine
+from studio.events import Note
+from studio.finishing import finish
+from studio.home import Home
+from studio.jobs import Item, Job
+from studio.outputs import publish
+from studio.plan import Clip, Plan
+from studio.planning import plan_item
+from studio.runner import ItemResult, JobEvent, Planned
+from studio.runner_report import ItemReport
+from studio.submission import stored_request
+
+
+class Production:
+    """The runner's work. Holds one engine at a time, with its weights warm."""
+
+    def __init__(self, home: Home, engines: Mapping[str, Callable[[], Engine]] = ENGINES) -> None:
+        self._home = home
+        self._engines = engines
+        self._engine: tuple[str, Engine] | None = None
+
+    def __call__(self, job: Job, item: Item, report: ItemReport) -> ItemResult:
+        """Make the item's file and publish it. What `report` raises passes through."""
+        plan = plan_item(stored_request(self._home, job, item.index), 0)
+        stages = {stage.id: stage.label for stage in plan.stages}
+        report(Planned(stages, plan.engine, plan.weights.label))
+        scratch = self._home.scratch / job.id / str(item.index)
+        scratch.mkdir(parents=True, exist_ok=True)
+        notes: list[str] = []
+
+        def emit(event: JobEvent) -> None:
+            if isinstance(event, Note):
+                notes.append(event.text)
+            report(event)
+
+        made = self._engine_called(plan.engine).run(plan, emit, scratch)
+        done = finish(plan, job, item, made, report.timings(), notes)
+        output = publish(done.path, self._home, plan.mode, plan.seed, done.extension)
+        shutil.rmtree(scratch, ignore_errors=True)
+        return ItemResult(output, tuple(one.sentence for one in done.findings), _details(plan))
+
+    def release(self) -> None:
+        """Give back the device's memory."""
+        if self._engine is not None:
+            self._engine[1].release()
+
+    def _engine_called(self, name: str) -> Engine:
+        """The engine, made on first use; the one before gives its memory back first."""
+        if self._engine is None or self._engine[0] != name:
+            self.release()
+            self._engine = (name, self._engines[name]())
+        return self._engine[1]
+
+
+def _details(plan: Plan) -> dict[str, object]:
+    """What the page says of a result beside its file."""
+    clip = plan.task if isinstance(plan.task, Clip) else None
+    return {
+        "width": plan.width,
+        "height": plan.height,
+        "frames": clip.frames if clip else 1,
+        "fps": clip.fps if clip else None,
+        "seed": plan.seed,
+        "demo": plan.weights.demo,
+        "family": plan.weights.family,
+        "notes": list(plan.notes),
+    }

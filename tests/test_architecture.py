@@ -1,0 +1,89 @@
+"""The rooms of docs/architecture.md: imports go downwards, torch and Gradio keep to theirs."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+STUDIO = Path(__file__).parent.parent / "studio"
+
+# From the ground up. A name ending in "…" stands for all modules with that prefix.
+FLOORS = (
+    ("ground", ("sizes", "home", "errors", "__init__")),
+    ("files", ("media_…", "quality", "control_maps", "recipe…", "outputs", "inputs", "disk")),
+    (
+        "data",
+        ("presets", "fields", "families", "mode_controls", "modes", "weights", "weights_lora…"),
+    ),
+    ("contract", ("plan", "progress", "events")),
+    ("engines", ("engine", "diffusers_…", "demo_…", "weights_demo")),
+    ("planning", ("request", "planning…", "plan_summary", "mode_listing")),
+    ("jobs", ("jobs…", "runner…", "submission")),
+    ("making", ("finishing", "production")),
+    ("studio", ("studio", "doctor")),
+    ("page", ("page…",)),
+    ("start", ("cli…", "__main__")),
+)
+
+MODULES = {path.stem: ast.parse(path.read_text()) for path in STUDIO.glob("*.py")}
+
+
+def floor_of(module):
+    best = max(
+        ((len(name), number) for number, (_, names) in enumerate(FLOORS) for name in names
+         if module == name or (name.endswith("…") and module.startswith(name[:-1]))),
+        default=None,
+    )  # fmt: skip
+    assert best is not None, f"{module} has no room in FLOORS"
+    return best[1]
+
+
+def imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(tree):
+    names = {name.split(".")[1] for name in imports(tree) if name.startswith("studio.")}
+    return names & set(MODULES)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_module_imports_only_its_own_floor_and_below(module):
+    above = {one for one in own_imports(MODULES[module]) if floor_of(one) > floor_of(module)}
+    # The one table that names engines, and imports them only when one is made.
+    allowed = {"diffusers_engine"} if module == "engine" else set()
+    assert not above - allowed
+
+
+def test_imports_have_no_cycle():
+    graph = {module: own_imports(tree) - {module} for module, tree in MODULES.items()}
+    graph["engine"] -= {"diffusers_engine"}
+    while free := [module for module, needs in graph.items() if not needs]:
+        graph = {module: needs - set(free) for module, needs in graph.items() if module not in free}
+    assert not graph, f"a cycle among {sorted(graph)}"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_torch_and_gradio_stay_in_their_rooms(module):
+    tops = {name.split(".")[0] for name in imports(MODULES[module])}
+    if not module.startswith("page"):
+        assert "gradio" not in tops
+    heavy = tops & {"diffusers", "transformers", "peft", "accelerate"}
+    if not module.startswith(("diffusers_", "demo_")):
+        assert not heavy
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_module_is_short_and_says_what_it_does(module):
+    tree = MODULES[module]
+    assert ast.get_docstring(tree)
+    lines = (STUDIO / f"{module}.py").read_text().count("\n")
+    assert lines <= 400
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 80, f"{module}.{node.name}"
