@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import StudioError
+from studio.inputs import InputFile
 from studio.jobs_rows import (
     CancelOutcome,
     Failure,
-    InputFile,
     Inputs,
     Item,
     Job,
