@@ -1,13 +1,16 @@
 """The contract between the studio and what makes the pictures, and the choice of an engine."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from studio.errors import BadInput
 from studio.events import Emit
+from studio.home import Home
 from studio.modes import Mode
 from studio.plan import Plan
+from studio.weights import Weights, installed
 
 
 class Engine(Protocol):
@@ -29,21 +32,64 @@ class Engine(Protocol):
         ...
 
 
-def _diffusers() -> Engine:
+@dataclass(frozen=True)
+class EngineEntry:
+    """How an engine is found and made. Making one imports torch: never on the request path."""
+
+    make: Callable[[Home], Engine]
+    installed: Callable[[Home], bool]
+    how_to_install: str
+    """One sentence for whoever asks for an engine that is not there."""
+
+
+def _diffusers(home: Home) -> Engine:
     from studio.diffusers_engine import DiffusersEngine
 
     return DiffusersEngine()
 
 
-ENGINES: Mapping[str, Callable[[], Engine]] = {"diffusers": _diffusers}
-"""How each engine is made. Making one imports torch, so it happens off the request path."""
+ENGINES: Mapping[str, EngineEntry] = {
+    "diffusers": EngineEntry(
+        make=_diffusers,
+        installed=lambda home: True,
+        how_to_install="Run 'pip install -r requirements.txt'.",
+    ),
+}
 
 
-def choose_engine(mode: Mode, asked: str = "") -> str:
-    """The engine that runs the mode. Raises BadInput for one that is unknown or cannot."""
-    if asked and asked not in ENGINES:
+def weights_to_run(home: Home, mode: Mode, engine: str = "", label: str = "") -> Weights:
+    """What will run the mode: the first real weights in the order of its engines, else the demo.
+
+    Raises BadInput for an engine or a label that is unknown or cannot run the mode here.
+    """
+    engines = [_required(home, mode, engine)] if engine else _ready(home, mode)
+    found = [one for name in engines for one in installed(home, mode.family, name)]
+    found.sort(key=lambda weights: weights.demo)
+    chosen = [weights for weights in found if weights.label == label] if label else found
+    if chosen:
+        return chosen[0]
+    if not found:
+        raise BadInput(
+            f"There are no weights for the engine '{engine}' and the mode '{mode.id}' here:"
+            " 'python -m studio doctor' says what is missing.",
+            "engine",
+        )
+    known = ", ".join(f"'{weights.label}'" for weights in found)
+    raise BadInput(f"There are no weights called '{label}' here: choose {known}.", "weights")
+
+
+def _ready(home: Home, mode: Mode) -> list[str]:
+    return [name for name in mode.engines if ENGINES[name].installed(home)]
+
+
+def _required(home: Home, mode: Mode, engine: str) -> str:
+    if engine not in ENGINES:
         known = ", ".join(f"'{name}'" for name in ENGINES)
-        raise BadInput(f"There is no engine called '{asked}': choose {known}.", "engine")
-    if asked and asked not in mode.engines:
-        raise BadInput(f"The engine '{asked}' cannot run the mode '{mode.id}'.", "engine")
-    return asked or mode.engines[0]
+        raise BadInput(f"There is no engine called '{engine}': choose {known}.", "engine")
+    if engine not in mode.engines:
+        raise BadInput(f"The engine '{engine}' cannot run the mode '{mode.id}'.", "engine")
+    if not ENGINES[engine].installed(home):
+        raise BadInput(
+            f"The engine '{engine}' is not installed. {ENGINES[engine].how_to_install}", "engine"
+        )
+    return engine

@@ -42,6 +42,14 @@ class Adapter:
 
 
 @dataclass(frozen=True)
+class ModelFile:
+    """A file in ComfyUI's model folders; the first of `names` that is there is used."""
+
+    folder: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Family:
     id: str
     label: str
@@ -56,6 +64,8 @@ class Family:
     upsampler: str | None = None
     """Diffusers folder of the x2 latent upsampler below `models/diffusers`."""
     adapters: Mapping[str, Adapter] = field(default_factory=dict)
+    comfy_files: Mapping[str, ModelFile] = field(default_factory=dict)
+    """What the ComfyUI engine needs, by the role that the graphs know it under."""
 
 
 # Areas of the reference pictures: constants of diffusers' QwenImageEditPlusPipeline.
@@ -182,6 +192,18 @@ LTX = Family(
             f"camera-{move}": Adapter(f"ltx-2-19b-lora-camera-control-{move}.safetensors")
             for move in _CAMERA_MOVES
         },
+    },
+    comfy_files={
+        "checkpoint": ModelFile(
+            "checkpoints", ("ltx-2.3-22b-dev.safetensors", "ltx-2.3-22b-dev-fp8.safetensors")
+        ),
+        "text_encoder": ModelFile(
+            "text_encoders",
+            ("gemma_3_12B_it_fp4_mixed.safetensors", "gemma_3_12B_it.safetensors"),
+        ),
+        "upscaler": ModelFile(
+            "latent_upscale_models", ("ltx-2.3-spatial-upscaler-x2-1.1.safetensors",)
+        ),
     },
 )
 

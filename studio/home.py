@@ -32,6 +32,11 @@ class Home:
         return self.root / "demo"
 
     @property
+    def comfyui(self) -> Path:
+        """ComfyUI's own folder: `AIO_COMFYUI`, else the one that the studio installs."""
+        return Path(os.environ.get("AIO_COMFYUI") or self.root / "comfyui").expanduser()
+
+    @property
     def scratch(self) -> Path:
         """Files in the making and latents of unfinished jobs, on the same disk as `outputs`."""
         return self.root / "scratch"

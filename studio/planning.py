@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from studio.engine import choose_engine
 from studio.errors import BadInput
 from studio.fields import LoraChoice, MediaRole
 from studio.home import Home
@@ -63,7 +62,7 @@ def plan_item(request: Request, number: int) -> Plan:
         notes += length_notes(request, task.frames)
     return Plan(
         mode=request.mode.id,
-        engine=choose_engine(request.mode, request.text("engine")),
+        engine=request.weights.engine,
         weights=request.weights,
         preset=request.preset.id,
         stages=_stages(request),
@@ -80,7 +79,7 @@ def plan_item(request: Request, number: int) -> Plan:
 
 
 def _stages(request: Request) -> tuple[Stage, ...]:
-    count = len(request.preset.sampling)
+    count = len(request.sampling)
     samples: list[Stage] = []
     for number in range(1, count + 1):
         label = "Sampling" if count == 1 else f"Sampling {number} of {count}"
@@ -90,12 +89,12 @@ def _stages(request: Request) -> tuple[Stage, ...]:
 
 def _sampling(request: Request) -> tuple[Sampling, ...]:
     """The preset's, with the user's guidance where the preset has any."""
-    for sampling in request.preset.sampling:
+    for sampling in request.sampling:
         for adapter in sampling.adapters:
             request.weights.adapter(adapter.name)
     if not request.acts("guidance"):
-        return request.preset.sampling
-    return tuple(_guided(one, request.number("guidance")) for one in request.preset.sampling)
+        return request.sampling
+    return tuple(_guided(one, request.number("guidance")) for one in request.sampling)
 
 
 def _guided(sampling: Sampling, scale: float) -> Sampling:

@@ -86,7 +86,7 @@ def length_notes(request: Request, frames: int) -> list[str]:
 def _multiple(request: Request, control: ControlClip | None) -> int:
     if request.mode.makes == "image":
         return FAMILIES[request.mode.family].multiple
-    return sizes.size_multiple(len(request.preset.sampling), control.downscale if control else 1)
+    return sizes.size_multiple(len(request.sampling), control.downscale if control else 1)
 
 
 def _shape(request: Request) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """The presets: real recipes that set steps, sigmas, sampler, guidance and adapters together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Schedule = Literal["karras", "lightning", "shifted", "distilled", "dev"]
@@ -54,6 +54,11 @@ class Preset:
     """One line that says what will run."""
     sampling: tuple[Sampling, ...]
     """One entry a stage; a second stage refines at twice the size after the latent upscale."""
+    other_engines: Mapping[str, tuple[Sampling, ...]] = field(default_factory=dict)
+    """As many stages, by engine, where an engine has samplers that the first one lacks."""
+
+    def sampling_of(self, engine: str) -> tuple[Sampling, ...]:
+        return self.other_engines.get(engine, self.sampling)
 
 
 Presets = Mapping[str, Preset]
@@ -84,6 +89,22 @@ _DEV = Sampling(
     sound_guidance=Guidance(scale=7.0, stg=1.0, modality=3.0, rescale=0.7),
 )
 
+# Lightricks' two-stage ComfyUI template for LTX-2.3: the distilled LoRA at half strength, CFG++
+# samplers at guidance 1, and a second stage on its own schedule.
+_HALF_DISTILLED = (PresetAdapter("distilled", 0.5),)
+_TEMPLATE = {
+    "comfy": (
+        Sampling(
+            8,
+            "euler_ancestral_cfg_pp",
+            "distilled",
+            DISTILLED_SIGMAS,
+            adapters=_HALF_DISTILLED,
+        ),
+        Sampling(3, "euler_cfg_pp", "distilled", OFFICIAL_REFINE_SIGMAS, adapters=_HALF_DISTILLED),
+    )
+}
+
 LTX_PRESETS = _by_id(
     Preset(
         "fast",
@@ -96,6 +117,7 @@ LTX_PRESETS = _by_id(
         "Balanced",
         "Distilled: 8 steps at half size, upscale x2, 3 steps on the official second schedule.",
         (_DRAFT, _OFFICIAL_REFINE),
+        _TEMPLATE,
     ),
     Preset(
         "quality",

@@ -1,9 +1,9 @@
 """Makes one item of a job: the plan, the engine's run, the finished file."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from studio.engine import ENGINES, Engine
+from studio.engine import ENGINES, Engine, EngineEntry
 from studio.events import Note
 from studio.finishing import finish
 from studio.home import Home
@@ -19,7 +19,7 @@ from studio.submission import stored_request
 class Production:
     """The runner's work. Holds one engine at a time, with its weights warm."""
 
-    def __init__(self, home: Home, engines: Mapping[str, Callable[[], Engine]] = ENGINES) -> None:
+    def __init__(self, home: Home, engines: Mapping[str, EngineEntry] = ENGINES) -> None:
         self._home = home
         self._engines = engines
         self._engine: tuple[str, Engine] | None = None
@@ -53,7 +53,7 @@ class Production:
         """The engine, made on first use; the one before gives its memory back first."""
         if self._engine is None or self._engine[0] != name:
             self.release()
-            self._engine = (name, self._engines[name]())
+            self._engine = (name, self._engines[name].make(self._home))
         return self._engine[1]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from studio.engine import weights_to_run
 from studio.errors import BadInput
 from studio.fields import MediaControl, MediaRole, Params, TextControl, parse_fields
 from studio.home import Home
@@ -14,8 +15,8 @@ from studio.media_images import ImageInfo, probe_image
 from studio.media_sound import SoundInfo, probe_sound
 from studio.mode_controls import LARGEST_SEED
 from studio.modes import MODES, Mode
-from studio.presets import Preset
-from studio.weights import Weights, choose_weights
+from studio.presets import Preset, Sampling
+from studio.weights import Weights
 
 ROUTING = (
     TextControl(name="engine", label="Engine"),
@@ -42,6 +43,11 @@ class Request:
     @property
     def preset(self) -> Preset:
         return self.mode.presets[self.text("preset")]
+
+    @property
+    def sampling(self) -> tuple[Sampling, ...]:
+        """The preset's, as the engine of the weights runs it."""
+        return self.preset.sampling_of(self.weights.engine)
 
     @property
     def count(self) -> int:
@@ -89,7 +95,7 @@ def read_request(home: Home, mode_id: str, raw: Mapping[str, object]) -> Request
     mode = mode_called(mode_id)
     params = parse_fields((*mode.fields, *ROUTING), raw)
     media = {field.name: _probe_all(field, params) for field in mode.media}
-    weights = choose_weights(home, mode.family, str(params["weights"]))
+    weights = weights_to_run(home, mode, str(params["engine"]), str(params["weights"]))
     return Request(home, mode, params, media, weights)
 
 

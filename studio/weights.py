@@ -1,11 +1,11 @@
 """Which weights are on this machine, and where: real ones in `models/`, else the demo weights."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from studio.errors import BadInput, MissingWeights
-from studio.families import FAMILIES, Canvas, Family
+from studio.families import FAMILIES, Canvas, Family, ModelFile
 from studio.home import Home
 
 DEMO = "demo"
@@ -23,6 +23,10 @@ class Weights:
     """Where each LoRA of the registry belongs; the file may be missing."""
     upsampler: Path | None
     demo: bool
+    engine: str = "diffusers"
+    """Which engine's files these are."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """The ComfyUI engine's files by role."""
 
     @property
     def canvas(self) -> Canvas:
@@ -44,10 +48,33 @@ class Weights:
         return FAMILIES[self.family].adapters[name].reference_downscale
 
 
-def installed(home: Home, family_id: str) -> tuple[Weights, ...]:
-    """Every set of weights of a family on this machine, the preferred one first, demo last."""
-    family = FAMILIES[family_id]
+def installed(home: Home, family_id: str, engine: str = "diffusers") -> tuple[Weights, ...]:
+    """Every set of a family's weights that an engine can use, the preferred first, demo last."""
+    return _FINDERS[engine](home, FAMILIES[family_id])
+
+
+def _diffusers_weights(home: Home, family: Family) -> tuple[Weights, ...]:
     return (*_folders(home, family), *_checkpoints(home, family), _demo(home, family))
+
+
+def _comfy_weights(home: Home, family: Family) -> tuple[Weights, ...]:
+    """One set, where every file that the graphs load is there."""
+    files = {
+        role: next(
+            (path for name in file.names if (path := _place(home, file, name)).is_file()), None
+        )
+        for role, file in family.comfy_files.items()
+    }
+    found = {role: path for role, path in files.items() if path is not None}
+    if not found or len(found) < len(files):
+        return ()
+    base = found["checkpoint"]
+    real = _real(home, family, base.stem, base)
+    return (replace(real, upsampler=None, engine="comfy", files=found),)
+
+
+def _place(home: Home, file: ModelFile, name: str) -> Path:
+    return home.models / file.folder / name
 
 
 def choose_weights(home: Home, family_id: str, label: str = "") -> Weights:
@@ -98,3 +125,9 @@ def _demo(home: Home, family: Family) -> Weights:
         upsampler=base / "latent_upsampler" if family.upsampler else None,
         demo=True,
     )
+
+
+_FINDERS: Mapping[str, Callable[[Home, Family], tuple[Weights, ...]]] = {
+    "diffusers": _diffusers_weights,
+    "comfy": _comfy_weights,
+}
