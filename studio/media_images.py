@@ -141,9 +141,9 @@ def _too_large() -> BadInput:
 
 
 def _orientation(image: Image.Image) -> int:
-    # Only where the header has EXIF, as Pillow decodes a whole PNG to look for it behind the
-    # pixels; and not for TIFF, which Pillow turns itself.
-    if "exif" not in image.info or image.format == "TIFF":
+    # Only where the header has EXIF: Pillow decodes a whole PNG to look for it behind the pixels,
+    # and turns TIFF itself.
+    if "exif" not in image.info:
         return 1
     return int(image.getexif().get(ExifTags.Base.Orientation, 1))
 
@@ -183,8 +183,6 @@ def _from_profile(image: Image.Image, profile: bytes) -> Image.Image:
     """The picture in sRGB: phones write Display P3, and CMYK means nothing without a profile."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
-            return image.convert("RGB")
         target = ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
     except (OSError, ImageCms.PyCMSError):

@@ -138,17 +138,33 @@ def test_load_image_reads_floating_point(tmp_path, white):
     assert np.abs(pixels[0, :, 0] - np.linspace(0, 255, 64)).max() <= 0.5
 
 
-def test_load_image_converts_a_colour_profile(tmp_path):
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-    lab = ImageCms.profileToProfile(quarters(), ImageCms.createProfile("sRGB"), profile, 0, "LAB")
-    lab.save(tmp_path / "lab.tiff", icc_profile=profile.tobytes())
-    assert quarter_names(load_image(tmp_path / "lab.tiff")) == UPRIGHT
+def red_and_green_swapped():
+    """The sRGB profile with the primaries of red and green in each other's place."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = profile.index(b"rXYZ"), profile.index(b"gXYZ")
+    profile[red : red + 4], profile[green : green + 4] = b"gXYZ", b"rXYZ"
+    return bytes(profile)
 
 
-def test_load_image_leaves_srgb_untouched(tmp_path):
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff"])
+def test_load_image_converts_a_colour_profile(tmp_path, suffix):
+    quarters().save(tmp_path / f"wide.{suffix}", icc_profile=red_and_green_swapped(), quality=95)
+    seen = quarter_names(load_image(tmp_path / f"wide.{suffix}"))
+    assert seen == ["green", "red", "blue", "white"]
+
+
+def test_load_image_converts_a_colour_profile_under_transparency(tmp_path):
+    image = quarters().convert("RGBA")
+    image.paste((0, 0, 0, 0), (0, 0, 48, 32))
+    image.save(tmp_path / "wide.png", icc_profile=red_and_green_swapped())
+    assert quarter_names(load_image(tmp_path / "wide.png")) == ["white", "red", "blue", "white"]
+
+
+def test_load_image_leaves_srgb_as_it_is(tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    quarters().save(tmp_path / "srgb.png", icc_profile=profile)
-    assert load_image(tmp_path / "srgb.png").tobytes() == quarters().tobytes()
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "srgb.png", icc_profile=profile)
+    assert np.abs(np.asarray(load_image(tmp_path / "srgb.png")).astype(int) - pixels).max() <= 1
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
