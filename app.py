@@ -1,0 +1,132 @@
+"""Starts the studio's page: `python app.py`. Also what a Space and a Modal notebook run."""
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+from studio.engine import ENGINES
+from studio.errors import BadInput, StudioError
+from studio.home import Home, home_at
+
+PORT = 7860
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the page until it is stopped. Returns the exit status: 2 for flags that cannot work."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _serve(options)
+    except StudioError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+def prepare_gradio(home: Home) -> None:
+    """Sets what Gradio reads from the environment. Must run before it is imported."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_RUN_HISTORY"] = "False"
+    # Not the machine's common folder: uploads are private, and may be larger than /tmp.
+    os.environ["GRADIO_TEMP_DIR"] = str(home.scratch / "uploads")
+
+
+def _serve(options: argparse.Namespace) -> None:
+    home = home_at(options.home)
+    _require_engine(options.engine)
+    _require_free(_host(options), options.port)
+    if options.listen and not options.auth:
+        sys.stderr.write(
+            "Warning: everybody in your network can use this page. With --auth USER:PASSWORD"
+            " they have to log in.\n"
+        )
+    prepare_gradio(home)
+    from studio.page import build_page, launch_page
+    from studio.studio import open_studio
+
+    studio = open_studio(home)
+    studio.runner.start()
+    try:
+        page = build_page(studio, options.engine)
+        urls = launch_page(
+            page,
+            studio,
+            host=_host(options),
+            port=options.port,
+            share=options.share,
+            auth=options.auth,
+            strangers=options.listen or options.share or "SPACE_ID" in os.environ,
+        )
+        sys.stdout.write(f"AIO Studio is at {' and '.join(urls)}\nCtrl+C stops it.\n")
+        sys.stdout.flush()
+        page.block_thread()
+    finally:
+        studio.runner.stop()
+
+
+def _host(options: argparse.Namespace) -> str:
+    # A Space and a container set the variable; there, only this name can be reached.
+    return "0.0.0.0" if options.listen else os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+
+
+def _require_engine(engine: str) -> None:
+    if engine and engine not in ENGINES:
+        known = ", ".join(f"'{name}'" for name in ENGINES)
+        raise BadInput(f"There is no engine called '{engine}': choose {known}.", "engine")
+
+
+def _require_free(host: str, port: int) -> None:
+    """Gradio would say the same with a traceback, after the studio has been opened."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            reason = error.strerror or "no reason given"
+            raise StudioError(
+                f"Port {port} cannot be used ({reason}): stop the program that has it, or choose"
+                " another with --port."
+            ) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="The page of AIO Studio, for pictures and videos with open models."
+    )
+    environment = os.environ.get
+    parser.add_argument("--share", action="store_true", help="also give it a public address")
+    parser.add_argument("--listen", action="store_true", help="let other machines reach it")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=int(environment("GRADIO_SERVER_PORT", PORT)),
+        help=f"where it listens; {PORT} by default",
+    )
+    parser.add_argument(
+        "--engine",
+        default=environment("AIO_ENGINE", ""),
+        help=f"use this engine wherever it can: {', '.join(ENGINES)}",
+    )
+    parser.add_argument("--home", help="folder for results, weights and jobs; ~/aio-studio")
+    parser.add_argument(
+        "--auth", type=_login, metavar="USER:PASSWORD", help="ask visitors to log in"
+    )
+    return parser
+
+
+def _login(text: str) -> tuple[str, str]:
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        raise argparse.ArgumentTypeError("give a user and a password as USER:PASSWORD")
+    return user, password
+
+
+if __name__ == "__main__":
+    sys.exit(main())

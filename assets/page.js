@@ -1,0 +1,110 @@
+// The page: the navigation, what Generate answers, and the start. Gradio has the forms.
+Object.assign(studio, (() => {
+  "use strict";
+
+  const { byId, make, button, address, addressed, reveal } = studio.dom;
+  const UNFOLD_MS = 200;
+
+  const firstMode = () => document.querySelector("#nav button.mode").id.replace("nav-", "");
+
+  function addressedMode() {
+    const mode = addressed("mode");
+    return byId(`nav-${mode}`) ? mode : firstMode();
+  }
+
+  function choose(mode) {
+    for (const one of document.querySelectorAll("#nav button.mode")) {
+      if (one.id === `nav-${mode}`) one.setAttribute("aria-current", "page");
+      else one.removeAttribute("aria-current");
+    }
+    const tag = byId("mode-tag");
+    tag.textContent = JSON.parse(tag.dataset.tags)[mode];
+    if (mode !== addressedMode()) address("mode", mode);
+    return { __type__: "update", selected: mode };
+  }
+
+  function answered(mode, answer) {
+    if (!answer) return;
+    showRefusal(mode, answer.error ? answer : null);
+    if (!answer.job) return;
+    studio.job.open(answer.job);
+    studio.jobs.watch();
+    reveal(byId("job-title"));
+  }
+
+  function showRefusal(mode, refusal) {
+    document.querySelector(".refused")?.classList.remove("refused");
+    const place = byId(`${mode}-refusal`);
+    place.replaceChildren();
+    if (!refusal) return;
+    const card = make("div", { className: "card failed", role: "alert" },
+      make("p", {}, make("strong", { textContent: refusal.error })));
+    if (refusal.element) {
+      byId(refusal.element)?.classList.add("refused");
+      card.append(button(`Go to ${refusal.label}`, () => goTo(mode, refusal.element)));
+    }
+    place.append(card);
+    reveal(card);
+  }
+
+  function goTo(mode, id) {
+    const hidden = !byId(id)?.offsetParent;
+    if (hidden) document.querySelector(`#tab-${mode} .advanced button.label-wrap`)?.click();
+    setTimeout(() => {
+      const control = byId(id);
+      if (!control) return;
+      reveal(control);
+      control.querySelector("textarea, input, button")?.focus({ preventScroll: true });
+    }, hidden ? UNFOLD_MS : 0);
+  }
+
+  function openAddressed() {
+    const job = addressed("job");
+    if (job && job !== studio.job.current.id) studio.job.open(job, false);
+  }
+
+  function nameGroups() {
+    // Gradio writes the name of a group of radio buttons beside it, not as its name.
+    for (const group of document.querySelectorAll("#form fieldset:not([aria-label])")) {
+      const name = group.querySelector("[data-testid=block-info]");
+      if (name) group.setAttribute("aria-label", name.textContent.trim());
+    }
+  }
+
+  function onKey(event) {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    const buttons = [...document.querySelectorAll("#form button.generate")];
+    buttons.find((one) => one.offsetParent)?.click();
+  }
+
+  function onPointer(event) {
+    const box = event.target.closest?.(".number textarea, .number input");
+    if (box) box.inputMode = "decimal"; // the keyboard of a phone
+  }
+
+  function onVisible() {
+    if (document.hidden) return;
+    studio.jobs.watch();
+    if (studio.job.current.id) studio.job.watch();
+  }
+
+  function onBack() {
+    openAddressed();
+    byId(`nav-${addressedMode()}`).click();
+  }
+
+  function start() {
+    new MutationObserver(nameGroups).observe(byId("form"), { childList: true, subtree: true });
+    nameGroups();
+    byId("jobs-more").addEventListener("click", studio.jobs.showOlder);
+    addEventListener("popstate", onBack);
+    document.addEventListener("visibilitychange", onVisible);
+    document.addEventListener("keydown", onKey);
+    document.addEventListener("pointerdown", onPointer, true);
+    studio.jobs.watch();
+    openAddressed();
+    return choose(addressedMode());
+  }
+
+  return { start, choose, answered };
+})());

@@ -1,0 +1,210 @@
+// The job that is looked at: fetched while it lives, drawn with its results.
+studio.job = (() => {
+  "use strict";
+
+  const { root, byId, make, fill, ask, button, chip, address, duration } = studio.dom;
+  const RUNNING_MS = 500;
+  const WAITING_MS = 2000;
+  const HIDDEN_MS = 5000; // nobody looks at the tab
+  const TITLE = document.title;
+
+  const current = { id: null, parts: null };
+  let troubled = false;
+  let timer, turns = 0; // of overlapping looks only the last counts
+
+  const PARTS = ["head", "progress", "actions", "said", "failure", "preview", "items", "notes"];
+
+  function open(id, push = true) {
+    if (push) address("job", id);
+    current.id = id;
+    const parts = PARTS.map((name) => make("div", { className: `job-${name}` }));
+    byId("job").replaceChildren(...parts);
+    current.parts = Object.fromEntries(PARTS.map((name, index) => [name, parts[index]]));
+    studio.jobs.mark(id);
+    return watch();
+  }
+
+  async function watch() {
+    clearTimeout(timer);
+    const turn = ++turns;
+    const id = current.id;
+    let wait = WAITING_MS;
+    try {
+      const job = await ask(`jobs/${encodeURIComponent(id)}`);
+      if (turn !== turns) return;
+      if (!job.ok) return showUnknown(job.error);
+      if (troubled) say("");
+      troubled = false;
+      show(job);
+      if (!job.live) return studio.jobs.watch();
+      wait = job.state === "running" ? RUNNING_MS : WAITING_MS;
+    } catch {
+      troubled = true;
+      say("The studio does not answer. Trying again …");
+    }
+    if (turn !== turns) return;
+    timer = setTimeout(watch, document.hidden ? HIDDEN_MS : wait);
+  }
+
+  function showUnknown(sentence) {
+    byId("job").replaceChildren(
+      make("div", { className: "card failed" }, make("p", { textContent: sentence })));
+    announce(sentence);
+  }
+
+  function show(job) {
+    const parts = current.parts;
+    fill(parts.head, [job.title, job.tag, job.prompt, job.state, job.stateLabel], () => [
+      make("p", { className: "line" }, chip(job), make("strong", { textContent: job.title })),
+      make("p", { className: "prompt", textContent: job.prompt }),
+    ]);
+    fill(parts.progress, progressOf(job), buildProgress);
+    fill(parts.preview, [job.live, job.preview], () => [
+      job.live && job.preview && make("img", {
+        src: `${root}preview/${job.id}?${job.preview}`, alt: "What it looks like so far" }),
+    ]);
+    fill(parts.actions, [job.id, job.live, job.stopping, job.canRerun], () => actions(job));
+    fill(parts.failure, [job.state, job.failure], () => [
+      job.failure && failureCard(job.failure),
+      job.state === "interrupted" && make("div", { className: "card warning" }, make("p", {
+        textContent: "The studio was stopped while this was being made." })),
+    ]);
+    showResults(job);
+    fill(parts.notes, job.notes, sentences);
+    announce(statusOf(job));
+    document.title = job.live ? `${job.percent} % · ${TITLE}` : TITLE;
+    if (!job.live) say("");
+  }
+
+  function progressOf(job) {
+    if (!job.live) return null;
+    const stage = job.progress;
+    const step = stage && stage.steps ? `, step ${stage.step} of ${stage.steps}` : "";
+    const where = stage
+      ? `Stage ${stage.stage} of ${stage.stages}: ${stage.label}${step}`
+      : job.position ? `Number ${job.position} in the queue` : "Getting ready";
+    return { percent: job.percent, where, elapsed: job.elapsed };
+  }
+
+  function buildProgress(progress) {
+    if (!progress) return [];
+    const bar = make("progress", { max: 100, value: progress.percent });
+    bar.setAttribute("aria-label", "Progress");
+    return [bar, make("p", { className: "line meta" },
+      make("span", { textContent: progress.where }),
+      progress.elapsed !== null && make("span", { textContent: duration(progress.elapsed) }) || "")];
+  }
+
+  function actions(job) {
+    if (job.live) {
+      const label = job.stopping ? "Stopping …" : "Cancel";
+      return [button(label, () => act(job.id, "cancel"), { disabled: job.stopping })];
+    }
+    return job.canRerun ? [button("Run again", () => act(job.id, "rerun"))] : [];
+  }
+
+  async function act(id, what) {
+    try {
+      const answer = await ask(`jobs/${encodeURIComponent(id)}/${what}`, "POST");
+      say(answer.error || answer.sentence || "");
+    } catch {
+      say("The studio does not answer. Try again in a moment.");
+    }
+    watch();
+    studio.jobs.watch();
+  }
+
+  function say(sentence) {
+    if (current.parts) fill(current.parts.said, sentence, () => [
+      sentence && make("p", { className: "meta", role: "status", textContent: sentence })]);
+  }
+
+  function announce(sentence) {
+    const status = byId("job-status");
+    if (status.textContent !== sentence) status.textContent = sentence;
+  }
+
+  function statusOf(job) {
+    // Without steps: a screen reader should not count.
+    if (job.progress) return `${job.stateLabel}: ${job.progress.label}`;
+    return `${job.title}: ${job.stateLabel}`;
+  }
+
+  function failureCard(failure) {
+    const card = make("div", { className: "card failed" },
+      make("p", {}, make("strong", { textContent: failure.sentence })));
+    if (failure.stage) {
+      card.append(make("p", { className: "meta", textContent: `Stage: ${failure.stage}` }));
+    }
+    if (failure.details) {
+      card.append(make("details", {}, make("summary", { textContent: "Details" }),
+        make("pre", { textContent: failure.details })));
+    }
+    return card;
+  }
+
+  // Results
+
+  function showResults(job) {
+    const place = current.parts.items;
+    place.classList.toggle("grid", job.items.length > 1);
+    while (place.children.length < job.items.length) {
+      place.append(make("figure", { className: "result" }));
+    }
+    for (const item of job.items) {
+      const figure = place.children[item.index];
+      figure.dataset.state = item.state;
+      fill(figure, item, () => result(job, item));
+    }
+  }
+
+  function result(job, item) {
+    const name = item.name || `Number ${item.index + 1}`;
+    const many = job.items.length > 1;
+    return [
+      many && make("figcaption", { className: "line" }, chip(item),
+        make("span", { className: "name", textContent: name, title: name })),
+      // The only item's failure is the job's, which has its card already.
+      many && item.failure && failureCard(item.failure),
+      item.url && media(job, item),
+      item.url && facts(job, item),
+      ...sentences(item.findings, "card warning"),
+      ...sentences(item.notes),
+    ];
+  }
+
+  function media(job, item) {
+    const src = root + item.url;
+    if (item.kind === "video") {
+      return make("video", { src, controls: true, loop: true, playsInline: true,
+        preload: "metadata", ariaLabel: `Video: ${job.prompt}` });
+    }
+    const picture = make("img", { src, alt: job.prompt, loading: "lazy" });
+    return make("a", { href: src, target: "_blank", rel: "noopener" }, picture);
+  }
+
+  function facts(job, item) {
+    const weights = item.demo ? "demo weights, not the real model" : item.weights;
+    const rows = {
+      Seed: item.seed,
+      Size: item.width ? `${item.width} x ${item.height}` : null,
+      Length: item.seconds ? `${item.seconds.toFixed(2)} s at ${item.fps} frames a second` : null,
+      Preset: job.preset,
+      "Made with": [item.engine, weights].filter(Boolean).join(", "),
+      Took: duration(item.took),
+    };
+    const list = make("dl", { className: "facts" });
+    for (const [name, value] of Object.entries(rows)) {
+      if (value === null || value === "") continue;
+      list.append(make("dt", { textContent: name }), make("dd", { textContent: value }));
+    }
+    const link = make("a", { className: "download", href: `${root}${item.url}?download`,
+      download: "", textContent: "Download" });
+    return make("div", { className: "about" }, list, link);
+  }
+
+  const sentences = (texts, className = "note") =>
+    texts.map((textContent) => make("p", { className, textContent }));
+
+  return { current, open, watch };
+})();

@@ -1,0 +1,84 @@
+// The list of the visitor's jobs.
+studio.jobs = (() => {
+  "use strict";
+
+  const { byId, make, fill, ask, chip, reveal, timeOf } = studio.dom;
+  const LIVE_MS = 2000;
+  const IDLE_MS = 15000; // jobs of other tabs
+
+  const list = { rows: new Map(), items: new Map(), next: null, older: false };
+  let timer, turns = 0; // of overlapping looks only the last counts
+
+  async function watch() {
+    clearTimeout(timer);
+    const turn = ++turns;
+    try {
+      const answer = await ask("jobs");
+      if (!list.older) list.next = answer.next;
+      showRows([...answer.jobs, ...await ended(answer.jobs)]);
+    } catch { /* the next look will tell */ }
+    if (turn !== turns) return;
+    const live = [...list.rows.values()].some((job) => job.live);
+    timer = setTimeout(watch, live && !document.hidden ? LIVE_MS : IDLE_MS);
+  }
+
+  function ended(jobs) {
+    // Old jobs are listed while they wait or run; once they have ended each is asked for.
+    const listed = new Set(jobs.map((job) => job.id));
+    const gone = [...list.rows.values()].filter((job) => job.live && !listed.has(job.id));
+    return Promise.all(gone.map((job) => ask(`jobs/${job.id}`)))
+      .then((answers) => answers.filter((job) => job.ok));
+  }
+
+  async function showOlder() {
+    const answer = await ask(`jobs?before=${encodeURIComponent(list.next)}`);
+    Object.assign(list, { older: true, next: answer.next });
+    showRows(answer.jobs);
+  }
+
+  function showRows(jobs) {
+    for (const job of jobs) list.rows.set(job.id, job);
+    const all = [...list.rows.values()].sort((one, other) => other.created - one.created);
+    const items = all.map(row);
+    fill(byId("jobs"), all.map((job) => job.id), () => items);
+    byId("jobs-empty").hidden = all.length > 0;
+    byId("jobs-more").hidden = !list.next;
+    mark();
+  }
+
+  function row(job) {
+    // Made once, so that a row keeps the focus while its job goes on.
+    if (!list.items.has(job.id)) list.items.set(job.id, emptyRow(job));
+    const item = list.items.get(job.id);
+    const place = job.position ? `number ${job.position}`
+      : job.state === "running" ? `${job.percent} %` : timeOf(job.created);
+    fill(item.firstElementChild, [job.state, place], () => [
+      chip(job),
+      make("span", { className: "tag", textContent: job.tag }),
+      make("span", { className: "name", textContent: job.prompt }),
+      make("span", { className: "meta", textContent: place }),
+    ]);
+    return item;
+  }
+
+  function emptyRow(job) {
+    const link = make("a", { href: `?mode=${job.mode}&job=${job.id}` });
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // another tab
+      event.preventDefault();
+      studio.job.open(job.id);
+      reveal(byId("job-title"));
+    });
+    return make("li", { data: { id: job.id } }, link);
+  }
+
+  function mark(id = studio.job.current.id) {
+    for (const item of byId("jobs").children) {
+      const link = item.firstElementChild;
+      if (item.dataset.id === id) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  }
+
+  return { watch, mark, showOlder };
+})();

@@ -1,0 +1,230 @@
+"""The page: nine forms, the job that is looked at, and the list of jobs.
+
+A form only hands its values over and gets a job's id back. What becomes of the job is fetched
+from `page_routes` by the page's script, so nothing is lost when the page is closed.
+"""
+
+import json
+from collections.abc import Callable
+from html import escape
+
+import gradio as gr
+
+from studio.errors import BadInput, StudioError
+from studio.inputs import MAX_UPLOAD_BYTES
+from studio.modes import MODES, Mode
+from studio.page_api import add_endpoint, queue_request
+from studio.page_forms import (
+    NO_LORA,
+    PAGE_EVENT,
+    Form,
+    build_form,
+    demo_banner,
+    element_id,
+    plain_html,
+    weights_labels,
+)
+from studio.page_read_out import read_out
+from studio.page_routes import PageRoutes
+from studio.page_theme import build_head, build_theme
+from studio.page_values import form_values, own_loras, safe_values
+from studio.studio import Studio
+
+TITLE = "AIO Studio"
+GROUPS = {"image": "Images", "video": "Video"}
+FIRST_MODE = next(iter(MODES))
+
+# An upload is copied into the home when its job is queued; what was never used goes after a day.
+CACHE_SECONDS = (3600, 24 * 3600)
+
+TAGS = escape(json.dumps({mode.id: mode.tag for mode in MODES.values()}))
+HEADER = f"""<header class="top">
+<h1>AIO <em>Studio</em></h1>
+<span id="mode-tag" class="tag" data-tags="{TAGS}">{MODES[FIRST_MODE].tag}</span>
+</header>"""
+
+# Filled by the script; `role=status` has screen readers say what changes in it.
+RESULT = """<section aria-labelledby="job-title">
+<h2 id="job-title">Result</h2>
+<p id="job-status" role="status" class="unseen"></p>
+<div id="job">
+<p class="quiet">What you make appears here. Jobs go on when you close the page.</p>
+</div>
+</section>
+<section aria-labelledby="jobs-title">
+<h2 id="jobs-title">Your jobs</h2>
+<ul id="jobs"></ul>
+<p id="jobs-empty" class="quiet">Nothing made yet.</p>
+<button id="jobs-more" type="button" class="plain" hidden>Show older</button>
+</section>"""
+
+
+def build_page(studio: Studio, engine: str = "") -> gr.Blocks:
+    """The page of a studio; `engine` is forced for the modes that it can run."""
+    page = gr.Blocks(
+        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CACHE_SECONDS
+    )
+    with page:
+        plain_html(HEADER)
+        with gr.Row(elem_id="body"):
+            with gr.Column(elem_id="nav", min_width=0):
+                buttons = _build_nav()
+            with gr.Column(elem_id="form", min_width=0):
+                tabs, forms = _build_forms(studio)
+            with gr.Column(elem_id="result", min_width=0):
+                plain_html(RESULT)
+        answer = gr.JSON(visible=False)
+        for mode_id, button in buttons.items():
+            script = f"() => studio.choose('{mode_id}')"
+            button.click(None, None, tabs, js=script, **PAGE_EVENT)
+        for form in forms:
+            _connect(form, studio, engine, answer)
+        page.load(_refresh(studio, forms), None, _refreshed(forms), **PAGE_EVENT)
+        page.load(None, None, tabs, js="() => studio.start()", **PAGE_EVENT)
+        for mode in MODES.values():
+            add_endpoint(studio, engine, mode)
+    return page
+
+
+def launch_page(
+    page: gr.Blocks,
+    studio: Studio,
+    *,
+    port: int,
+    host: str = "127.0.0.1",
+    share: bool = False,
+    auth: tuple[str, str] | None = None,
+    strangers: bool = False,
+) -> list[str]:
+    """Serves the page and returns its addresses at once. `strangers`: others than the owner of the
+    machine can open it, so nothing on it tells of the machine.
+    """
+    _, local, public = page.launch(
+        server_name=host,
+        server_port=port,
+        share=share,
+        auth=auth,
+        prevent_thread_lock=True,
+        quiet=True,
+        theme=build_theme(),
+        head=build_head(),
+        app_kwargs=PageRoutes(studio, tell_details=not strangers).app_kwargs(),
+        max_file_size=MAX_UPLOAD_BYTES,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+    )
+    return [local, *([public] if public else [])]
+
+
+def _build_nav() -> dict[str, gr.Button]:
+    """A button for each mode, by its id."""
+    buttons: dict[str, gr.Button] = {}
+    for makes, group in GROUPS.items():
+        plain_html(f'<h2 class="group">{group}</h2>', elem_classes="group-title")
+        with gr.Row(elem_classes="modes"):
+            for mode in MODES.values():
+                if mode.makes == makes:
+                    buttons[mode.id] = gr.Button(
+                        mode.label, elem_id=f"nav-{mode.id}", elem_classes="mode", min_width=0
+                    )
+    return buttons
+
+
+def _build_forms(studio: Studio) -> tuple[gr.Tabs, list[Form]]:
+    forms = []
+    with gr.Tabs(selected=FIRST_MODE, elem_id="tabs") as tabs:
+        for mode in MODES.values():
+            with gr.Tab(mode.label, id=mode.id, elem_id=f"tab-{mode.id}"):
+                plain_html(f"<h2>{mode.label}</h2><p class='quiet'>{mode.does}.</p>")
+                forms.append(build_form(mode, studio.home))
+    return tabs, forms
+
+
+def _connect(form: Form, studio: Studio, engine: str, answer: gr.JSON) -> None:
+    """The events of one form. Values come unprocessed: `page_values` checks them itself."""
+    inputs = list(form.inputs)
+    form.generate.click(
+        _generate(form.mode, studio, engine), inputs, answer, preprocess=False, **PAGE_EVENT
+    ).then(
+        None,
+        answer,
+        None,
+        js=f"(answer) => studio.answered('{form.mode.id}', answer)",
+        **PAGE_EVENT,
+    )
+    gr.on(
+        [component.change for component in form.sizing],
+        _say_numbers(form.mode, studio),
+        inputs,
+        form.read_out,
+        preprocess=False,
+        trigger_mode="always_last",
+        **PAGE_EVENT,
+    )
+    form.weights.change(
+        lambda label: demo_banner(studio.home, form.mode, label),
+        form.weights,
+        form.banner,
+        **PAGE_EVENT,
+    )
+
+
+def _generate(mode: Mode, studio: Studio, engine: str) -> Callable[..., dict[str, object]]:
+    def generate(request: gr.Request, *values: object) -> dict[str, object]:
+        try:
+            job = queue_request(studio, engine, mode, form_values(mode, values), request)
+        except StudioError as error:
+            return {"error": str(error), **_place(mode, error)}
+        return {"job": job.id}
+
+    return generate
+
+
+def _place(mode: Mode, error: StudioError) -> dict[str, object]:
+    """Which control is to blame, where one is."""
+    blamed = error.field if isinstance(error, BadInput) else None
+    found = [field for field in mode.fields if field.name == blamed]
+    return {"element": element_id(mode, found[0].name), "label": found[0].label} if found else {}
+
+
+def _say_numbers(mode: Mode, studio: Studio) -> Callable[..., str]:
+    def say(*values: object) -> str:
+        try:
+            raw = safe_values(mode, form_values(mode, values), studio.home)
+        except StudioError as error:
+            return str(error)
+        return read_out(studio.home, mode, raw)
+
+    return say
+
+
+def _refresh(studio: Studio, forms: list[Form]) -> Callable[[], list[object]]:
+    """What depends on the files of the home, which may have changed since the page was built."""
+
+    def refresh() -> list[object]:
+        return [update for form in forms for update in _updates(form, studio)]
+
+    return refresh
+
+
+def _refreshed(forms: list[Form]) -> list[gr.components.Component]:
+    """The components that `_updates` answers for, in its order."""
+    return [
+        component
+        for form in forms
+        for component in (form.banner, form.read_out, form.weights, *form.loras)
+    ]
+
+
+def _updates(form: Form, studio: Studio) -> list[object]:
+    home, mode = studio.home, form.mode
+    labels = weights_labels(home, mode)
+    loras = [NO_LORA, *((name, name) for name in own_loras(home, mode.family))]
+    return [
+        demo_banner(home, mode),
+        read_out(home, mode, {}),
+        gr.update(choices=labels, value=labels[0], visible=len(labels) > 1),
+        *(gr.update(choices=loras) for _ in form.loras),
+    ]

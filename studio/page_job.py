@@ -1,0 +1,128 @@
+"""A job as the page's script reads it: plain JSON, only what its owner may see."""
+
+import zlib
+from collections.abc import Mapping
+
+from studio.jobs import CancelOutcome, Failure, Item, Job, State
+from studio.modes import MODES, Mode
+
+View = dict[str, object]
+"""A JSON object."""
+
+STATES: Mapping[State, str] = {
+    "queued": "Waiting",
+    "running": "Working",
+    "done": "Done",
+    "failed": "Failed",
+    "cancelled": "Cancelled",
+    "interrupted": "Interrupted",
+}
+
+CANCELLED: Mapping[CancelOutcome, str] = {
+    CancelOutcome.WAS_QUEUED: "Taken out of the queue.",
+    CancelOutcome.STOPPING: "Stopping after this step.",
+    CancelOutcome.HAD_FINISHED: "It had already ended.",
+    CancelOutcome.UNKNOWN: "There is no such job; it may have been made in another browser.",
+}
+
+
+def row_view(job: Job, position: int | None) -> View:
+    """A line of the list of jobs. `position` is the place in the queue, 1 being next."""
+    mode = MODES.get(job.mode)
+    return {
+        "id": job.id,
+        "mode": job.mode,
+        "tag": mode.tag if mode else job.mode.upper(),
+        "prompt": str(job.params.get("prompt", "")),
+        "state": job.state,
+        "stateLabel": STATES[job.state],
+        "live": job.is_live,
+        "position": position,
+        "percent": round(100 * job.progress.fraction),
+        "created": job.created,
+    }
+
+
+def job_view(
+    job: Job, position: int | None, preview: bytes | None, now: float, tell_details: bool
+) -> View:
+    """All that the page shows of a job.
+
+    `now` is in seconds since the epoch. `tell_details` adds tracebacks, which name paths of the
+    server.
+    """
+    mode = MODES.get(job.mode)
+    return {
+        **row_view(job, position),
+        "title": mode.label if mode else job.mode,
+        "preset": _preset_label(mode, job),
+        "seed": job.seed,
+        "stopping": job.cancel_requested and job.is_live,
+        "canRerun": job.can_rerun,
+        "progress": _progress_view(job),
+        "elapsed": _elapsed(job, now),
+        "preview": zlib.crc32(preview) if preview else None,
+        "notes": list(job.notes),
+        "failure": _failure_view(job.failure, tell_details),
+        "items": [_item_view(job, item, tell_details) for item in job.items],
+    }
+
+
+def _preset_label(mode: Mode | None, job: Job) -> str:
+    preset = mode.presets.get(job.preset or "") if mode else None
+    return preset.label if preset else job.preset or ""
+
+
+def _progress_view(job: Job) -> View | None:
+    progress = job.progress
+    if progress.stage is None or job.state != "running":
+        return None
+    return {
+        "label": progress.label or f"Stage {progress.stage + 1}",
+        "stage": progress.stage + 1,
+        "stages": max(len(progress.stages), progress.stage + 1),
+        "step": progress.step,
+        "steps": progress.steps,
+    }
+
+
+def _elapsed(job: Job, now: float) -> float | None:
+    """Seconds since the start, to the end where it has ended."""
+    if job.state == "running" and job.started is not None:
+        return max(0.0, now - job.started)
+    return job.seconds
+
+
+def _failure_view(failure: Failure | None, tell_details: bool) -> View | None:
+    if failure is None:
+        return None
+    return {
+        "sentence": failure.sentence,
+        "stage": failure.stage,
+        "details": failure.details if tell_details else None,
+    }
+
+
+def _item_view(job: Job, item: Item, tell_details: bool) -> View:
+    mode = MODES.get(job.mode)
+    frames, fps = item.details.get("frames"), item.details.get("fps")
+    return {
+        "index": item.index,
+        "name": item.source.name if item.source else None,
+        "state": item.state,
+        "stateLabel": STATES[item.state],
+        "url": f"media/{job.id}/{item.index}" if item.output else None,
+        "kind": mode.makes if mode else None,
+        "engine": item.engine,
+        "weights": item.weights,
+        "demo": bool(item.details.get("demo")),
+        "seed": item.details.get("seed", job.seed),
+        "width": item.details.get("width"),
+        "height": item.details.get("height"),
+        "seconds": frames / fps if frames and fps else None,
+        "fps": fps,
+        "took": sum(item.timings.values()) if item.output else None,
+        "notes": list(item.details.get("notes", ())),
+        "findings": list(item.findings),
+        "failure": _failure_view(item.failure, tell_details),
+    }

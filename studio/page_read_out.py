@@ -1,0 +1,61 @@
+"""The line under a form that says what would come out: true size, frames and length."""
+
+from collections.abc import Mapping
+from html import escape
+
+from studio.errors import StudioError
+from studio.fields import MediaControl
+from studio.home import Home
+from studio.modes import Mode
+from studio.plan import Clip, Edit, Plan
+from studio.planning import plan_item
+from studio.request import read_request
+
+ANY_PROMPT = "…"
+"""Sizes do not depend on the prompt, which may not be written yet."""
+
+
+def read_out(home: Home, mode: Mode, raw: Mapping[str, object]) -> str:
+    """HTML with the numbers of the run as they will be, or with what stands in its way."""
+    missing = [field.label for field in mode.media if _is_missing(field, raw)]
+    if missing:
+        return _line(f"Size and length are shown once you add: {', '.join(missing)}.")
+    try:
+        plan = _plan(home, mode, raw)
+    except StudioError as error:
+        return _line(str(error), "warning")
+    notes = [note for note in plan.notes if not _repeats(note, plan)]
+    lines = [mode.presets[plan.preset].summary, *notes]
+    return _line(_numbers(plan)) + "".join(_line(line, "note") for line in lines)
+
+
+def _is_missing(field: MediaControl, raw: Mapping[str, object]) -> bool:
+    return field.required and not raw.get(field.name)
+
+
+def _plan(home: Home, mode: Mode, raw: Mapping[str, object]) -> Plan:
+    prompt = raw.get("prompt") or ANY_PROMPT
+    return plan_item(read_request(home, mode.id, {**raw, "prompt": prompt}), 0)
+
+
+def _numbers(plan: Plan) -> str:
+    size = f"{plan.width} x {plan.height} pixels"
+    parts = [size]
+    if isinstance(plan.task, Clip):
+        clip = plan.task
+        parts += [f"{clip.frames} frames at {clip.fps} a second", f"{clip.seconds:.2f} seconds"]
+    if isinstance(plan.task, Edit) and plan.task.original_size:
+        width, height = plan.task.original_size
+        parts.append(f"given back at {width} x {height}")
+    return " · ".join(parts)
+
+
+def _repeats(note: str, plan: Plan) -> bool:
+    """Whether the note, made for a finished result, says what the line of numbers says already."""
+    if f"{plan.width} x {plan.height}" in note:
+        return True
+    return isinstance(plan.task, Clip) and f"{plan.task.frames} frames" in note
+
+
+def _line(text: str, kind: str = "figures") -> str:
+    return f'<p class="{kind}">{escape(text)}</p>'

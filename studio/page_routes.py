@@ -1,0 +1,254 @@
+"""What the page fetches of jobs: their state, results and previews, each only for its owner."""
+
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from studio.errors import BadInput, StudioError
+from studio.inputs import input_path, stored_input
+from studio.jobs import CancelOutcome, Job
+from studio.page_job import CANCELLED, job_view, row_view
+from studio.studio import Studio
+
+OWNER_COOKIE = "aio_owner"
+_OWNER = re.compile(r"[A-Za-z0-9_-]{43}")
+"""What `secrets.token_urlsafe(32)` gives."""
+
+_KEPT_SECONDS = 400 * 24 * 3600
+"""The longest that browsers keep a cookie; every visit starts it anew."""
+
+_FIRST_PATHS = ("/", "/config")
+"""What a browser, and what gradio_client, asks for first. Only there is an owner made up: answers
+to requests sent without cookies (a manifest, a font) would replace the owner's."""
+
+PAGE_OF_JOBS = 20
+"""Jobs in one answer of `/jobs`."""
+
+MOST_LIVE = 200
+"""Waiting jobs that are listed with the newest ones however old they are."""
+
+MEDIA_TYPES: Mapping[str, str] = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".bmp": "image/bmp",
+    ".avif": "image/avif",
+    ".wav": "audio/wav",
+    ".mp3": "audio/mpeg",
+    ".m4a": "audio/mp4",
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/quicktime",
+    ".webm": "video/webm",
+}
+"""What is shown by a browser; anything else is only downloaded."""
+
+
+def owner_of(cookies: Mapping[str, str]) -> str | None:
+    """Whose request it is; None where there is no cookie of ours."""
+    owner = cookies.get(OWNER_COOKIE, "")
+    return owner if _OWNER.fullmatch(owner) else None
+
+
+class OwnerCookie:
+    """ASGI middleware that gives every new visitor an owner of their own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] not in _FIRST_PATHS:
+            await self._app(scope, receive, send)
+            return
+        cookie = _owner_cookie(Request(scope))
+
+        async def send_with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).append("set-cookie", cookie)
+            await send(message)
+
+        await self._app(scope, receive, send_with_cookie)
+
+
+def _owner_cookie(request: Request) -> str:
+    owner = owner_of(request.cookies) or secrets.token_urlsafe(32)
+    forwarded = request.headers.get("x-forwarded-proto", "").split(",")[0].strip()
+    secure = "; Secure" if "https" in (request.url.scheme, forwarded) else ""
+    attributes = f"Max-Age={_KEPT_SECONDS}; Path=/; HttpOnly; SameSite=Lax{secure}"
+    return f"{OWNER_COOKIE}={owner}; {attributes}"
+
+
+def is_same_origin(headers: Mapping[str, str]) -> bool:
+    """Whether a request that changes something comes from this page, or from no page at all.
+
+    Browsers leave `Sec-Fetch-Site` out on plain HTTP beyond localhost, hence the look at `Origin`.
+    """
+    site = headers.get("sec-fetch-site")
+    if site:
+        return site in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("host")
+
+
+class PageRoutes:
+    """The routes of one studio. Somebody else's job is answered exactly as an unknown one."""
+
+    def __init__(self, studio: Studio, tell_details: bool) -> None:
+        self._studio = studio
+        self._tell_details = tell_details
+
+    def app_kwargs(self) -> dict[str, object]:
+        """What `launch(app_kwargs=…)` takes; routes given there come before Gradio's own."""
+        return {
+            "routes": self.routes(),
+            "middleware": [Middleware(OwnerCookie)],
+            "exception_handlers": {StudioError: _refuse},
+        }
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/jobs", self.list_jobs),
+            Route("/jobs/{job_id}", self.show_job),
+            Route("/jobs/{job_id}/cancel", self.cancel, methods=["POST"]),
+            Route("/jobs/{job_id}/rerun", self.rerun, methods=["POST"]),
+            Route("/media/{job_id}/{item:int}", self.output),
+            Route("/media/{job_id}/input/{control}/{number:int}", self.input),
+            Route("/preview/{job_id}", self.preview),
+        ]
+
+    def list_jobs(self, request: Request) -> Response:
+        """The owner's newest jobs and all that wait or run; `?before=ID` for the page after it.
+
+        `next` is the id to ask for the page after this one with, None on the last.
+        """
+        owner = owner_of(request.cookies)
+        if owner is None:
+            return _answer({"jobs": [], "next": None})
+        table = self._studio.table
+        before = request.query_params.get("before")
+        page = table.list_for(owner, limit=PAGE_OF_JOBS + 1, before=before)
+        shown = page[:PAGE_OF_JOBS]
+        live = () if before else table.list_for(owner, ("queued", "running"), MOST_LIVE)
+        jobs = {job.id: job for job in (*shown, *live)}
+        positions = table.queue_positions(owner)
+        return _answer(
+            {
+                "jobs": [row_view(job, positions.get(job.id)) for job in jobs.values()],
+                "next": shown[-1].id if len(page) > PAGE_OF_JOBS else None,
+            }
+        )
+
+    def show_job(self, request: Request) -> Response:
+        job = self._job(request)
+        return _answer(self._view(job)) if job else _not_found()
+
+    def cancel(self, request: Request) -> Response:
+        if not is_same_origin(request.headers):
+            return _foreign()
+        owner = owner_of(request.cookies)
+        if owner is None:
+            return _not_found()
+        outcome = self._studio.runner.cancel(owner, request.path_params["job_id"])
+        status = 404 if outcome is CancelOutcome.UNKNOWN else 200
+        return _answer({"outcome": outcome.value, "sentence": CANCELLED[outcome]}, status)
+
+    def rerun(self, request: Request) -> Response:
+        if not is_same_origin(request.headers):
+            return _foreign()
+        job = self._job(request)
+        if job is None:
+            return _not_found()
+        queued = self._studio.table.rerun(job.owner, job.id)
+        self._studio.runner.wake()
+        return _answer(self._view(queued))
+
+    def output(self, request: Request) -> Response:
+        """A result, inline; with `?download` as a file to keep."""
+        job = self._job(request)
+        number = request.path_params["item"]
+        if job is None or number >= len(job.items):
+            return _not_found()
+        output = job.items[number].output
+        path = self._studio.home.root / output if output else None
+        if path is None or not path.is_file():
+            return _not_found("This file is no longer there.")
+        return _file(path, path.name, "download" in request.query_params)
+
+    def input(self, request: Request) -> Response:
+        """A file that the job was made from."""
+        job = self._job(request)
+        files = job.inputs.get(request.path_params["control"], ()) if job else ()
+        number = request.path_params["number"]
+        if number >= len(files):
+            return _not_found()
+        stored = stored_input(files[number].sha256, files[number].name)
+        try:
+            path = input_path(self._studio.home, stored)
+        except BadInput as error:
+            return _not_found(str(error))
+        return _file(path, stored.name, "download" in request.query_params)
+
+    def preview(self, request: Request) -> Response:
+        job = self._job(request)
+        jpeg = self._studio.runner.latest_preview(job.id) if job else None
+        if jpeg is None:
+            return _not_found()
+        return Response(jpeg, media_type="image/jpeg", headers=_UNSTORED)
+
+    def _job(self, request: Request) -> Job | None:
+        owner = owner_of(request.cookies)
+        return self._studio.table.get_for(owner, request.path_params["job_id"]) if owner else None
+
+    def _view(self, job: Job) -> dict[str, object]:
+        position = None
+        if job.state == "queued":
+            position = self._studio.table.queue_positions(job.owner).get(job.id)
+        preview = self._studio.runner.latest_preview(job.id)
+        return job_view(job, position, preview, time.time(), self._tell_details)
+
+
+_SAFE = {"X-Content-Type-Options": "nosniff"}
+_UNSTORED = {**_SAFE, "Cache-Control": "no-store"}
+
+
+def _answer(value: object, status: int = 200) -> Response:
+    return JSONResponse(value, status, headers=_UNSTORED)
+
+
+def _not_found(sentence: str = CANCELLED[CancelOutcome.UNKNOWN]) -> Response:
+    return _answer({"error": sentence}, 404)
+
+
+def _foreign() -> Response:
+    return _answer({"error": "Another page has asked for this; do it on the studio's page."}, 403)
+
+
+def _refuse(request: Request, error: Exception) -> Response:
+    return _answer({"error": str(error)}, 409)
+
+
+def _file(path: Path, name: str, download: bool) -> Response:
+    """The file, in ranges where asked, which videos are; only its owner's browser keeps a copy."""
+    kind = MEDIA_TYPES.get(path.suffix.lower())
+    return FileResponse(
+        path,
+        media_type=kind or "application/octet-stream",
+        filename=name,
+        content_disposition_type="inline" if kind and not download else "attachment",
+        headers={**_SAFE, "Cache-Control": "private, max-age=3600"},
+    )

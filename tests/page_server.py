@@ -1,0 +1,98 @@
+"""A page to test: a real server whose jobs are made by a stand-in for the engine."""
+
+import io
+import os
+import socket
+import threading
+from contextlib import contextmanager
+
+import httpx
+from PIL import Image
+
+import app
+from studio.errors import EngineFailed
+from studio.events import Note, PreviewReady, StageStarted, StepDone
+from studio.jobs import JobTable
+from studio.runner import ItemResult, Planned, Runner
+from studio.studio import Studio, open_studio
+
+STAGES = {"load": "Loading weights", "sample1": "Sampling", "save": "Saving"}
+
+
+def jpeg(colour=(200, 90, 40)):
+    buffer = io.BytesIO()
+    Image.new("RGB", (48, 32), colour).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+class Work:
+    """Makes a plain picture at once; a prompt with "slow" waits, a name with "fail" fails."""
+
+    def __init__(self, home):
+        self.home = home
+        self.go_on = threading.Event()
+        """Ends the waiting of slow jobs."""
+
+    def __call__(self, job, item, report):
+        report(Planned(STAGES, "diffusers", "demo"))
+        report(StageStarted(0))
+        report(StageStarted(1, 4))
+        report(StepDone(1, 4))
+        report(PreviewReady(jpeg()))
+        while "slow" in job.params["prompt"] and not self.go_on.wait(0.02):
+            report(StepDone(2, 4))
+        if "fail" in (item.source.name if item.source else job.params["prompt"]):
+            raise EngineFailed("The picture could not be made: choose a smaller size.")
+        report(Note("A fallback was taken."))
+        output = self.home.outputs / "2025-01-31" / f"{job.id}_{item.index}.png"
+        output.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 48), (90, 140, 60)).save(output)
+        details = {"width": 64, "height": 48, "frames": 1, "fps": None, "seed": job.seed}
+        return ItemResult(output, ("The picture is one colour.",), {**details, "demo": True})
+
+
+class Server:
+    """A page with a studio of its own in this process; `real` runs the demo weights."""
+
+    def __init__(self, home, real=False, auth=None):
+        self.home, self.real, self.auth, self.work = home, real, auth, Work(home)
+        self.port = free_port()
+        self.start()
+
+    def start(self):
+        self._uploads_of_another = os.environ.get("GRADIO_TEMP_DIR", "")
+        app.prepare_gradio(self.home)
+        from studio.page import build_page, launch_page
+
+        self.studio = open_studio(self.home) if self.real else studio_with(self.home, self.work)
+        self.studio.runner.start()
+        self.page = build_page(self.studio)
+        self.url = launch_page(self.page, self.studio, port=self.port, auth=self.auth)[0].rstrip(
+            "/"
+        )
+
+    @contextmanager
+    def visitor(self):
+        """An HTTP client that has opened the page; its jobs are cancelled when it leaves."""
+        with httpx.Client(base_url=self.url, timeout=20) as client:
+            client.get("/").raise_for_status()
+            yield client
+            while live := [job["id"] for job in client.get("/jobs").json()["jobs"] if job["live"]]:
+                for job_id in live:
+                    client.post(f"/jobs/{job_id}/cancel")
+
+    def stop(self):
+        self.studio.runner.stop()
+        self.page.close()
+        os.environ["GRADIO_TEMP_DIR"] = self._uploads_of_another
+
+
+def studio_with(home, work):
+    table = JobTable(home.database)
+    return Studio(home, table, Runner(table, work, home))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,508 @@
+"""The page over HTTP: a real server, its routes, endpoints and start."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import httpx
+import pytest
+from page_server import Server, free_port, jpeg
+from PIL import Image
+
+import app
+from studio.home import Home
+from studio.jobs import Failure, JobTable
+from studio.modes import MODES
+from studio.page_job import job_view
+from studio.page_read_out import read_out
+from studio.page_values import form_values
+
+ROOT = Path(app.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(Home(tmp_path_factory.mktemp("page-home")))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def visitor(server):
+    with server.visitor() as client:
+        yield client
+
+
+@cache
+def defaults_of(url, mode_id):
+    """An endpoint's parameters with their defaults, in order."""
+    endpoint = httpx.get(f"{url}/gradio_api/info").json()["named_endpoints"][f"/{mode_id}"]
+    return {one["parameter_name"]: one["parameter_default"] for one in endpoint["parameters"]}
+
+
+def call(client, mode_id, **values):
+    """The answer of a mode's endpoint to these values, the others left at their defaults."""
+    defaults = defaults_of(str(client.base_url), mode_id)
+    assert set(values) <= set(defaults)
+    data = list({**defaults, **values}.values())
+    return client.post(f"/gradio_api/run/{mode_id}", json={"data": data})
+
+
+def submit(client, prompt="a cat", mode_id="photo", **values):
+    answer = call(client, mode_id, prompt=prompt, **values)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"][0]
+
+
+def wait_for(client, job_id, *states, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        job = client.get(f"/jobs/{job_id}").json()
+        if job["state"] in states:
+            return job
+        time.sleep(0.02)
+    raise AssertionError(f"The job is still {job['state']}.")
+
+
+# The owner's cookie
+
+
+def test_owner_cookie_is_set_on_the_first_page_and_kept(server):
+    with httpx.Client(base_url=server.url) as client:
+        first = client.get("/").headers["set-cookie"]
+        again = client.get("/").headers["set-cookie"]
+    owner = re.fullmatch(
+        r"aio_owner=([\w-]{43}); Max-Age=34560000; Path=/; HttpOnly; SameSite=Lax", first
+    )
+    assert owner
+    assert f"aio_owner={owner[1]};" in again
+
+
+def test_owner_cookie_is_secure_behind_https(server):
+    answer = httpx.get(server.url, headers={"X-Forwarded-Proto": "https"})
+    assert answer.headers["set-cookie"].endswith("; Secure")
+
+
+def test_owner_cookie_that_is_not_ours_is_replaced(server):
+    answer = httpx.get(server.url, headers={"Cookie": 'broken="; aio_owner=short'})
+    assert "aio_owner=short" not in answer.headers["set-cookie"]
+
+
+def test_owner_cookie_is_left_alone_beside_the_page(server):
+    assert "set-cookie" not in httpx.get(f"{server.url}/jobs").headers
+
+
+def test_generate_without_a_cookie_is_refused(server):
+    with httpx.Client(base_url=server.url) as client:
+        assert "allow cookies" in call(client, "photo", prompt="a cat").text
+
+
+# Endpoints
+
+
+def test_api_has_one_endpoint_per_mode_with_its_controls(visitor):
+    endpoints = visitor.get("/gradio_api/info").json()["named_endpoints"]
+    assert set(endpoints) == {f"/{mode_id}" for mode_id in MODES}
+    for mode in MODES.values():
+        parameters = {one["parameter_name"]: one for one in endpoints[f"/{mode.id}"]["parameters"]}
+        assert set(parameters) == {*(field.name for field in mode.fields), "weights"}
+        for field in mode.fields:
+            required = not parameters[field.name]["parameter_has_default"]
+            assert required == getattr(field, "required", False)
+
+
+def test_api_is_called_by_gradio_client(server):
+    from gradio_client import Client, handle_file
+
+    picture = server.home.root / "portrait.png"
+    Image.new("RGB", (64, 64), (10, 200, 90)).save(picture)
+    client = Client(server.url, verbose=False, analytics_enabled=False)
+    job_id = client.predict(
+        image=[handle_file(picture)], prompt="a hat", preset="fast", api_name="/edit"
+    )
+    with httpx.Client(base_url=server.url, cookies=client.cookies) as same:
+        job = wait_for(same, job_id, "done")
+    assert (job["mode"], job["preset"]) == ("edit", "Fast")
+    assert job["items"][0]["name"] == "portrait.png"
+
+
+def test_api_refuses_with_the_sentence(visitor):
+    answer = call(visitor, "photo", prompt=" ")
+    assert answer.status_code == 500
+    assert "Prompt is empty" in answer.text
+
+
+FORGED = {
+    "plain": lambda path, uploads: str(path),
+    "data": lambda path, uploads: {"path": str(path), "meta": {"_type": "gradio.FileData"}},
+    "unmarked": lambda path, uploads: {"path": str(path)},
+    "gallery": lambda path, uploads: {"image": {"path": str(path)}},
+    "climbing": lambda path, uploads: f"{uploads}/../../{path.name}",
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+@pytest.mark.parametrize("by", ["endpoint", "form"])
+def test_uploads_of_server_files_are_refused(server, visitor, forge, by):
+    private = server.home.root / "private.png"
+    Image.new("RGB", (64, 64), (1, 2, 3)).save(private)
+    forged = forge(private, server.home.scratch / "uploads")
+    ask = call if by == "endpoint" else press_generate
+    answer = ask(visitor, "i2v", image=forged, prompt="a cat")
+    assert answer.status_code == 500 or "error" in answer.json()["data"][0]
+    assert visitor.get("/jobs").json()["jobs"] == []
+
+
+def press_generate(client, mode_id, **values):
+    """Sends what the browser sends for a form's button; the other values as they stand."""
+    config = client.get("/config").json()
+    components = {one["id"]: one for one in config["components"]}
+    button = next(
+        dependency
+        for dependency in config["dependencies"]
+        if dependency["backend_fn"]
+        and [event for _, event in dependency["targets"]] == ["click"]
+        and any(
+            components[one]["props"].get("elem_id") == f"{mode_id}-prompt"
+            for one in dependency["inputs"]
+        )
+    )
+    data = []
+    for one in button["inputs"]:
+        props = components[one]["props"]
+        name = (props.get("elem_id") or "").removeprefix(f"{mode_id}-")
+        data.append(values.get(name, props.get("value")))
+    return client.post(
+        "/gradio_api/run/predict",
+        json={"data": data, "fn_index": button["id"], "session_hash": "test"},
+    )
+
+
+def test_form_queues_a_job(visitor):
+    answer = press_generate(visitor, "photo", prompt="a cat", seed="7", width="256")
+    job = wait_for(visitor, answer.json()["data"][0]["job"], "done")
+    assert (job["prompt"], job["seed"]) == ("a cat", 7)
+
+
+def test_form_refusal_names_the_control(visitor):
+    refusal = press_generate(visitor, "photo", prompt="a cat", width="9").json()["data"][0]
+    assert (refusal["element"], refusal["label"]) == ("photo-width", "Width")
+    assert "between 64 and 4096" in refusal["error"]
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../../secret", "{home}/secret.safetensors"])
+def test_loras_outside_the_folder_are_refused(server, visitor, name):
+    (server.home.root / "secret.safetensors").write_bytes(b"secret")
+    answer = call(visitor, "photo", prompt="a cat", loras=[name.format(home=server.home.root)])
+    assert "in the LoRA folder" in answer.text
+
+
+def test_form_leaves_out_what_is_hidden():
+    mode = MODES["t2v"]
+    values = {field.name: field.default for field in mode.fields if hasattr(field, "default")}
+    rows = [part for number in range(4) for part in (f"{number}.safetensors" * (number > 2), 0.5)]
+    flat = [
+        one
+        for field in mode.fields
+        for one in (rows if field.name == "loras" else [values[field.name]])
+    ]
+    raw = form_values(mode, [*flat, "demo"])
+    hidden = {"negative", "guidance", "camera_strength", "detailer_strength"}
+    assert {field.name for field in mode.fields} - set(raw) == hidden
+    assert raw["loras"] == [{"file": "3.safetensors", "strength": 0.5}]
+    assert raw["weights"] == "demo"
+
+
+def test_page_lists_the_weights_and_loras_of_the_moment(server, visitor):
+    folder = server.home.models / "loras"
+    for name in ("mine/soft light.safetensors", "Qwen-Image-Lightning-8steps-V1.1.safetensors"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (server.home.models / "checkpoints").mkdir()
+    (server.home.models / "checkpoints" / "my photos.safetensors").touch()
+    config = visitor.get("/config").json()
+    (refresh,) = [
+        one
+        for one in config["dependencies"]
+        if one["backend_fn"] and [event for _, event in one["targets"]] == ["load"]
+    ]
+    body = {"data": [], "fn_index": refresh["id"], "session_hash": "test"}
+    banner, line, weights, lora, *more = visitor.post("/gradio_api/run/predict", json=body).json()[
+        "data"
+    ]
+    assert banner == ""
+    assert "1024 x 1024" in line
+    assert [label for label, _ in weights["choices"]] == ["my photos", "demo"]
+    assert weights["visible"] is True
+    assert [name for _, name in lora["choices"]] == [
+        "",
+        "Qwen-Image-Lightning-8steps-V1.1.safetensors",
+        "mine/soft light.safetensors",
+    ]
+    image_lora = more[6]
+    assert [name for _, name in image_lora["choices"]] == ["", "mine/soft light.safetensors"]
+
+
+# Jobs
+
+
+def test_job_runs_and_tells_all(visitor):
+    job = wait_for(visitor, submit(visitor, "<img src=x onerror=alert(1)>", seed=5), "done")
+    (item,) = job["items"]
+    assert job["prompt"] == "<img src=x onerror=alert(1)>"
+    assert (job["seed"], job["live"], job["canRerun"]) == (5, False, False)
+    assert job["notes"] == ["A fallback was taken."]
+    assert (item["width"], item["height"], item["engine"]) == (64, 48, "diffusers")
+    assert item["demo"] is True
+    assert item["findings"] == ["The picture is one colour."]
+
+
+def test_job_draws_a_seed_and_shows_it(visitor):
+    seeds = {visitor.get(f"/jobs/{submit(visitor)}").json()["seed"] for _ in range(3)}
+    assert len(seeds) == 3
+
+
+def test_running_job_shows_its_stage_and_preview(visitor):
+    job_id = submit(visitor, "slow")
+    wait_for(visitor, job_id, "running")
+    until = time.monotonic() + 10
+    while not (job := visitor.get(f"/jobs/{job_id}").json())["preview"]:
+        assert time.monotonic() < until
+    assert job["progress"]["label"] == "Sampling"
+    assert (job["progress"]["stage"], job["progress"]["stages"]) == (2, 3)
+    assert job["elapsed"] >= 0
+    preview = visitor.get(f"/preview/{job_id}")
+    assert preview.content == jpeg()
+    assert preview.headers["cache-control"] == "no-store"
+
+
+def test_waiting_job_shows_its_place(visitor):
+    submit(visitor, "slow")
+    waiting = [submit(visitor, f"next {number}") for number in range(2)]
+    assert visitor.get(f"/jobs/{waiting[1]}").json()["position"] == 2
+
+
+def test_failed_job_says_why_and_can_run_again(server, visitor):
+    job_id = submit(visitor, "fail")
+    job = wait_for(visitor, job_id, "failed")
+    assert job["failure"]["sentence"].startswith("The picture could not be made")
+    assert job["failure"]["stage"] == "Sampling"
+    assert "Traceback" in job["failure"]["details"]
+    again = visitor.post(f"/jobs/{job_id}/rerun")
+    assert again.status_code == 200
+    wait_for(visitor, job_id, "failed")
+
+
+def test_finished_job_cannot_run_again(visitor):
+    job_id = submit(visitor)
+    wait_for(visitor, job_id, "done")
+    answer = visitor.post(f"/jobs/{job_id}/rerun")
+    assert answer.status_code == 409
+    assert "finished" in answer.json()["error"]
+
+
+def test_details_are_not_told_to_strangers(home):
+    table = JobTable(home.database)
+    job = table.submit("owner", "photo", {"prompt": "a", "preset": "fast"}, 1, {})
+    table.claim_next()
+    table.finish(job.id, "failed", Failure("It failed.", "EngineFailed", None, "Traceback: /srv"))
+    failed = table.get(job.id)
+    assert "/srv" in json.dumps(job_view(failed, None, None, 0.0, tell_details=True))
+    assert "/srv" not in json.dumps(job_view(failed, None, None, 0.0, tell_details=False))
+
+
+def test_cancel_says_what_it_met(visitor):
+    running, waiting = submit(visitor, "slow"), submit(visitor, "slow too")
+    wait_for(visitor, running, "running")
+
+    def cancel(job_id):
+        return visitor.post(f"/jobs/{job_id}/cancel").json()["outcome"]
+
+    assert cancel(waiting) == "was queued"
+    assert cancel(running) == "stopping"
+    wait_for(visitor, running, "cancelled")
+    assert cancel(running) == "had finished"
+    assert visitor.post("/jobs/unknown/cancel").status_code == 404
+
+
+def test_jobs_are_listed_newest_first_in_pages(visitor):
+    live = submit(visitor, "slow")
+    made = [submit(visitor, f"picture {number}") for number in range(21)]
+    for job_id in made[:2]:
+        visitor.post(f"/jobs/{job_id}/cancel")
+    first = visitor.get("/jobs").json()
+    ids = [job["id"] for job in first["jobs"]]
+    assert ids[:20] == made[:0:-1]
+    assert ids[-1] == live
+    older = visitor.get("/jobs", params={"before": first["next"]}).json()
+    assert [job["id"] for job in older["jobs"]] == [made[0], live]
+    assert older["next"] is None
+
+
+# Strangers
+
+
+def test_jobs_of_others_look_unknown(server, visitor):
+    job_id = submit(visitor)
+    wait_for(visitor, job_id, "done")
+    paths = ("/jobs/{}", "/media/{}/0", "/media/{}/input/image/0", "/preview/{}")
+    with server.visitor() as stranger:
+        for path in paths:
+            theirs, unknown = stranger.get(path.format(job_id)), stranger.get(path.format("0" * 32))
+            assert theirs.status_code == unknown.status_code == 404
+            assert theirs.content == unknown.content
+        for act in ("cancel", "rerun"):
+            assert stranger.post(f"/jobs/{job_id}/{act}").status_code == 404
+        assert stranger.get("/jobs").json()["jobs"] == []
+    for path in paths:
+        assert httpx.get(server.url + path.format(job_id)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "null"},
+    ],
+)
+def test_posts_of_other_pages_are_refused(visitor, headers):
+    job_id = submit(visitor, "slow")
+    for act in ("cancel", "rerun"):
+        assert visitor.post(f"/jobs/{job_id}/{act}", headers=headers).status_code == 403
+
+
+def test_posts_of_the_page_are_taken(server, visitor):
+    job_id = submit(visitor, "slow")
+    for headers in ({"Origin": server.url}, {"Sec-Fetch-Site": "same-origin"}):
+        assert visitor.post(f"/jobs/{job_id}/cancel", headers=headers).status_code == 200
+
+
+def test_login_is_asked_for(home):
+    server = Server(home, auth=("ann", "secret"))
+    try:
+        with httpx.Client(base_url=server.url) as client:
+            assert client.post("/gradio_api/run/photo", json={"data": []}).status_code == 401
+            assert client.get("/config").status_code == 401
+            client.post("/login", data={"username": "ann", "password": "secret"})
+            client.get("/")
+            assert client.get("/config").status_code == 200
+    finally:
+        server.stop()
+
+
+# Media
+
+
+def test_media_is_served_whole_and_in_ranges(server, visitor):
+    job_id = submit(visitor)
+    wait_for(visitor, job_id, "done")
+    whole = visitor.get(f"/media/{job_id}/0")
+    name = f"{job_id}_0.png"
+    assert whole.content == (server.home.outputs / "2025-01-31" / name).read_bytes()
+    assert whole.headers["content-type"] == "image/png"
+    assert whole.headers["x-content-type-options"] == "nosniff"
+    assert whole.headers["content-disposition"] == f'inline; filename="{name}"'
+    part = visitor.get(f"/media/{job_id}/0", headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, whole.content[10:20])
+    kept = visitor.get(f"/media/{job_id}/0", params={"download": ""})
+    assert kept.headers["content-disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize("item", ["1", "-1", "0/../../jobs.sqlite3", "..%2f..%2fjobs.sqlite3"])
+def test_media_that_is_not_a_result_is_not_found(visitor, item):
+    job_id = submit(visitor)
+    wait_for(visitor, job_id, "done")
+    answer = visitor.get(f"/media/{job_id}/{item}")
+    assert answer.status_code == 404
+    assert b"SQLite" not in answer.content
+
+
+def test_inputs_are_served_to_their_owner(server, visitor):
+    picture = jpeg((1, 2, 3))
+    files = {"files": ("hat & coat.jpg", picture, "image/jpeg")}
+    (path,) = visitor.post("/gradio_api/upload", files=files).json()
+    assert Path(path).is_relative_to(server.home.root)
+    data = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    job_id = submit(visitor, mode_id="edit", image=[data])
+    answer = visitor.get(f"/media/{job_id}/input/image/0")
+    assert (answer.content, answer.headers["content-type"]) == (picture, "image/jpeg")
+    assert visitor.get(f"/media/{job_id}/input/image/1").status_code == 404
+
+
+# What the page says before a run
+
+
+def test_read_out_says_frames_and_length(home):
+    line = read_out(home, MODES["t2v"], {"seconds": 3, "fps": 24})
+    assert "256 x 256 pixels · 73 frames at 24 a second · 3.04 seconds" in line
+    assert "60 frames" not in line
+
+
+def test_read_out_says_the_snapped_size(home):
+    assert "384 x 256 pixels" in read_out(home, MODES["photo"], {"width": "381", "height": 253})
+
+
+def test_read_out_waits_for_the_files(home):
+    assert "Portrait, Sound" in read_out(home, MODES["lipsync"], {})
+
+
+def test_read_out_escapes_what_the_user_wrote(home):
+    line = read_out(home, MODES["photo"], {"width": "<b>"})
+    assert "&lt;b&gt;" in line
+    assert "warning" in line
+
+
+# The start
+
+
+def run_app(*arguments):
+    command = [sys.executable, "app.py", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_app_is_imported_without_gradio():
+    code = "import sys, app; sys.exit('gradio' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+def test_app_serves_without_torch_warns_and_stops_on_ctrl_c(tmp_path):
+    port = free_port()
+    process = run_app("--listen", "--port", port, "--home", tmp_path / "home")
+    try:
+        said = process.stdout.readline()
+        assert str(port) in said or process.communicate(timeout=20)[1] == ""
+        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
+        loaded = Path(f"/proc/{process.pid}/maps")
+        assert not loaded.exists() or "libtorch" not in loaded.read_text()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert "--auth" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "{taken}"], "choose another with --port"),
+        (["--engine", "magic"], "There is no engine called 'magic'"),
+        (["--auth", "nobody"], "USER:PASSWORD"),
+    ],
+)
+def test_app_refuses_in_one_sentence(server, tmp_path, arguments, said):
+    filled = [one.format(taken=server.port) for one in arguments]
+    _, errors = (process := run_app("--home", tmp_path, *filled)).communicate(timeout=30)
+    assert process.returncode == 2
+    assert said in errors
+    assert "Traceback" not in errors

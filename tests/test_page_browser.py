@@ -1,0 +1,247 @@
+"""The page in a real Chromium: what a person sees and does."""
+
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from page_server import Server
+from PIL import Image
+
+from studio.home import Home
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+ARGUMENTS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
+    " --disable-background-networking --disable-component-update --disable-sync"
+).split()
+ARTEFACTS = Path(__file__).parents[1] / "test-artefacts"
+WIDTHS = {1440: 900, 820: 1100, 390: 844}
+XSS = '<img src=x onerror="window.hacked=1">'
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(Home(tmp_path_factory.mktemp("browser-home")))
+    yield server
+    server.stop()
+
+
+@contextmanager
+def person(chromium, server, width=1440):
+    """A browser of its own. Fails on an error in the console and on a request to another host."""
+    context = chromium.new_context(viewport={"width": width, "height": WIDTHS[width]})
+    context.set_default_timeout(20_000)
+    errors, elsewhere = [], []
+
+    def look_at(request):
+        # A heartbeat would hold one of the six connections that a browser gives all tabs.
+        own = request.url.startswith((server.url, "data:", "blob:"))
+        if not own or "heartbeat" in request.url:
+            elsewhere.append(request.url)
+
+    context.on("request", look_at)
+    context.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    yield context
+    hacked = [page.evaluate("window.hacked") for page in context.pages]
+    context.close()
+    assert elsewhere == []
+    assert not any(hacked)
+    # Chromium logs every answer that is not 200, also those that a test is after.
+    assert [line for line in errors if "Failed to load resource" not in line] == []
+
+
+def open_page(context, server, query=""):
+    page = context.new_page()
+    page.goto(f"{server.url}/{query}")
+    page.wait_for_selector("#nav button[aria-current]")
+    return page
+
+
+def shown(page, selector):
+    """The first element that the selector finds and that can be seen."""
+    return page.locator(selector).locator("visible=true").first
+
+
+def generate(page, mode_id, prompt):
+    page.fill(f"#{mode_id}-prompt textarea", prompt)
+    shown(page, "button.generate").click()
+    page.wait_for_url("**job=*")
+    return page.url.split("job=")[1]
+
+
+def wait_for_state(page, state):
+    page.wait_for_selector(f'#job .chip[data-state="{state}"]')
+
+
+def picture(folder, name, size=(96, 64)):
+    path = folder / name
+    Image.new("RGB", size, (200, 120, 40)).save(path)
+    return path
+
+
+def test_page_fits_phone_tablet_and_desk(chromium, server):
+    ARTEFACTS.mkdir(exist_ok=True)
+    with person(chromium, server) as context:
+        page = open_page(context, server, "?mode=lipsync")
+        page.wait_for_selector("#lipsync-prompt")
+        assert page.inner_text("#mode-tag") == "LIPSYNC"
+        page.click("text=Advanced >> visible=true")
+        for width, height in WIDTHS.items():
+            page.set_viewport_size({"width": width, "height": height})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.screenshot(path=ARTEFACTS / f"form-{width}.png", full_page=True)
+
+
+def test_form_shows_what_acts_and_keeps_what_was_written(chromium, server):
+    lora = server.home.models / "loras" / "soft.safetensors"
+    lora.parent.mkdir(parents=True)
+    lora.touch()
+    with person(chromium, server) as context:
+        page = open_page(context, server)
+        assert page.get_attribute("#nav-photo", "aria-current") == "page"
+        page.focus("#nav-t2v")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#t2v-prompt")
+        assert "mode=t2v" in page.url
+        assert shown(page, ".banner p").inner_text().startswith("Demo weights")
+        assert page.get_attribute("#t2v-seed :is(input, textarea)", "placeholder") == "random"
+
+        assert not page.locator("#t2v-negative").is_visible()
+        page.click("#t2v-preset >> text=Quality")
+        page.fill("#t2v-negative textarea", "fog")
+        page.click("#t2v-preset >> text=Fast")
+        page.wait_for_selector("#t2v-negative", state="hidden")
+        page.click("#t2v-preset >> text=Quality")
+        page.wait_for_selector("#t2v-negative")
+        assert page.input_value("#t2v-negative textarea") == "fog"
+
+        page.fill("#t2v-width :is(input, textarea)", "300")
+        page.wait_for_selector("#t2v-read-out >> text=/256 x 256|320 x 256|320 x 192/")
+        page.fill("#t2v-width :is(input, textarea)", "9")
+        shown(page, "button.generate").click()
+        card = page.wait_for_selector("#t2v-refusal [role=alert]")
+        assert "Prompt is empty" in card.inner_text()
+        page.fill("#t2v-prompt textarea", "a cat")
+        shown(page, "button.generate").click()
+        page.wait_for_selector("#t2v-refusal >> text=Width must be between")
+        page.click("#t2v-refusal button")
+        page.wait_for_function("document.activeElement.closest('#t2v-width') !== null")
+        assert page.locator("#t2v-width.refused").count() == 1
+
+        page.fill("#t2v-width :is(input, textarea)", "")
+        page.click("text=Advanced >> visible=true")
+        assert not page.locator("#t2v-loras-2").is_visible()
+        page.click("#t2v-loras-1 input")
+        page.click("text=soft.safetensors >> visible=true")
+        page.wait_for_selector("#t2v-loras-2")
+        lora.unlink()
+        page.click("text=Advanced >> visible=true")
+        shown(page, "button.generate").click()
+        page.click("#t2v-refusal >> text=Go to LoRAs")
+        page.wait_for_function("document.activeElement.closest('#t2v-loras') !== null")
+        assert page.locator("#jobs li").count() == 0
+
+        page.click("#nav-photo")
+        page.wait_for_selector("#photo-prompt")
+        page.go_back()
+        page.wait_for_selector("#t2v-prompt")
+        assert page.input_value("#t2v-prompt textarea") == "a cat"
+
+
+def test_job_outlives_tab_and_restart_and_is_private(chromium, server):
+    with person(chromium, server) as context, person(chromium, server) as stranger:
+        page = open_page(context, server)
+        job_id = generate(page, "photo", f"slow {XSS}")
+        wait_for_state(page, "running")
+        page.wait_for_selector("#job .job-preview img")
+        page.wait_for_selector("#job >> text=Stage 2 of 3: Sampling, step 2 of 4")
+        assert page.inner_text("#job .prompt") == f"slow {XSS}"
+        page.screenshot(path=ARTEFACTS / "running-1440.png")
+
+        theirs = open_page(stranger, server, f"?job={job_id}")
+        theirs.wait_for_selector("#job >> text=There is no such job")
+        assert theirs.locator("#jobs li").count() == 0
+
+        page.close()
+        page = open_page(context, server)
+        page.click("#jobs a")
+        page.click("#job >> text=Cancel")
+        wait_for_state(page, "cancelled")
+        page.click("#job >> text=Run again")
+        wait_for_state(page, "running")
+
+        server.stop()
+        server.start()
+        wait_for_state(page, "interrupted")
+        server.work.go_on.set()
+        page.click("#job >> text=Run again")
+        wait_for_state(page, "done")
+        page.wait_for_function("document.querySelector('#job figure img').naturalWidth === 64")
+        page.screenshot(path=ARTEFACTS / "done-1440.png")
+
+
+def test_edit_shows_a_grid_with_each_pictures_fate(chromium, server, tmp_path):
+    files = [picture(tmp_path, name) for name in ("fine.png", f"fail {XSS}.png".replace("/", ""))]
+    with person(chromium, server, 820) as context:
+        page = open_page(context, server, "?mode=edit")
+        page.set_input_files("#edit-image input[type=file]", files)
+        page.wait_for_selector("#edit-read-out >> text=96 x 64")
+        generate(page, "edit", "a hat")
+        wait_for_state(page, "done")
+        states = page.locator("#job figure").evaluate_all(
+            "all => all.map(one => one.dataset.state)"
+        )
+        assert states == ["done", "failed"]
+        page.wait_for_selector("#job figure .card >> text=choose a smaller size")
+        page.screenshot(path=ARTEFACTS / "grid-820.png", full_page=True)
+
+
+def test_demo_weights_make_a_picture_and_a_clip(chromium, demo_home):
+    server = Server(demo_home, real=True)
+    try:
+        with person(chromium, server) as context:
+            page = open_page(context, server)
+            page.click("#photo-preset >> text=Fast")
+            generate(page, "photo", "a red circle")
+            page.wait_for_function(
+                "document.querySelector('#job figure img')?.naturalWidth === 256", timeout=120_000
+            )
+            facts = page.inner_text("#job .facts")
+            assert "256 x 256" in facts
+            assert "demo weights, not the real model" in facts
+
+            page.click("#nav-t2v")
+            page.click("#t2v-preset >> text=Fast")
+            page.fill("#t2v-seconds input[type=number]", "0.4")
+            page.wait_for_selector("#t2v-read-out >> text=9 frames")
+            generate(page, "t2v", "a red circle moving left")
+            page.wait_for_function(
+                "document.querySelector('#job video')?.readyState > 0", timeout=120_000
+            )
+            seconds = page.evaluate("document.querySelector('#job video').duration")
+            assert abs(seconds - 9 / 24) < 1 / 24
+            with page.expect_download() as download:
+                page.click("#job >> text=Download")
+            assert download.value.suggested_filename.endswith(".mp4")
+            assert page.locator("#jobs li").count() == 2
+            page.screenshot(path=ARTEFACTS / "clip-1440.png")
+    finally:
+        server.stop()
