@@ -57,7 +57,7 @@ class TextControl(Control):
     """Characters. The text encoders read at most 1024 tokens, far less than this."""
 
     def parse(self, raw: object) -> str:
-        text = "" if raw is None else str(raw).strip()
+        text = self.default if raw is None else str(raw).strip()
         if self.required and not text:
             raise BadInput(f"{self.label} is empty: say what you want to see.", self.name)
         if len(text) > self.longest:

@@ -191,7 +191,10 @@ def _user_loras(request: Request) -> list[LoraUse]:
 
 def _user_lora(request: Request, choice: LoraChoice) -> LoraUse:
     path = find_lora(request.home, choice.file)
-    require_family(path, request.mode.family)
+    try:
+        require_family(path, request.mode.family)
+    except BadInput as error:
+        raise BadInput(str(error), "loras") from error
     return LoraUse(path.stem, path, choice.strength)
 
 

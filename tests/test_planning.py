@@ -197,8 +197,9 @@ def test_wrong_kind_of_file_is_refused(demo_home, media):
 
 def test_lora_of_another_model_is_refused_by_name(demo_home, media, loras):
     raw = raw_request("t2v", media, loras=[loras["qwen-image"]])
-    with pytest.raises(BadInput, match="Qwen-Image"):
+    with pytest.raises(BadInput, match="Qwen-Image") as caught:
         plan(demo_home, "t2v", raw)
+    assert caught.value.field == "loras"
 
 
 def test_unknown_mode_is_refused(demo_home):
@@ -216,6 +217,14 @@ def test_real_weights_come_before_the_demo_and_miss_their_adapters_by_name(home,
     assert quality.weights.label == "Qwen-Image" and quality.width == 1328
     demo = plan(home, "image", raw_request("image", media, weights="demo"))
     assert demo.weights.demo and demo.width == 256
+
+
+def test_negative_prompt_left_out_is_the_models_own_and_can_be_emptied(demo_home, media):
+    raw = raw_request("t2v", media, preset="quality")
+    assert plan(demo_home, "t2v", raw).negative.startswith("worst quality")
+    assert plan(demo_home, "t2v", {**raw, "negative": ""}).negative == ""
+    fast = plan(demo_home, "t2v", {**raw, "preset": "fast"})
+    assert fast.negative == "" and not any("Negative" in note for note in fast.notes)
 
 
 def test_seed_is_drawn_once_where_it_is_left_open(home, media):
