@@ -35,6 +35,7 @@ from studio.diffusers_schedulers import scheduler_for
 from studio.diffusers_sound import decode_sound
 from studio.disk import disk_errors
 from studio.errors import EngineFailed
+from studio.families import CONTROL_LORA
 from studio.media_clips import Frames, write_clip
 from studio.media_sound import Sound, fit_length
 from studio.plan import Clip, LoraUse, Plan
@@ -42,9 +43,6 @@ from studio.progress import Progress
 from studio.weights import Weights
 
 FILE_NAME = "clip.mp4"
-
-CONTROL_LORA = "union-control"
-"""The registry's LoRA that reads a reference clip."""
 
 PREVIEW_SCALE = 8
 

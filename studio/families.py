@@ -127,6 +127,9 @@ _LTX_BUCKETS = (
     Bucket("Full HD 16:9", 1920, 1088),
 )
 
+CONTROL_LORA = "union-control"
+"""The adapter that makes a transformer follow a control clip."""
+
 _CAMERA_MOVES = (
     "static",
     "dolly-in",
@@ -184,7 +187,7 @@ LTX = Family(
     upsampler="LTX-2.3-spatial-upscaler-x2",
     adapters={
         "distilled": Adapter("ltx-2.3-22b-distilled-lora-384-1.1.safetensors"),
-        "union-control": Adapter(
+        CONTROL_LORA: Adapter(
             "ltx-2.3-22b-ic-lora-union-control-ref0.5.safetensors", reference_downscale=2
         ),
         "detailer": Adapter("ltx-2-19b-ic-lora-detailer.safetensors"),

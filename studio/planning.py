@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from studio.errors import BadInput
+from studio.families import CONTROL_LORA
 from studio.fields import LoraChoice, MediaRole
 from studio.home import Home
 from studio.media_images import ImageInfo
@@ -40,8 +41,6 @@ NOISE_FLOORS: Mapping[str, float | None] = {
     "audible": 45.0,
 }
 """Decibels below full scale: just over 16-bit silence, and as loud as a quiet room."""
-
-CONTROL_LORA = "union-control"
 
 
 def plan_request(request: Request) -> tuple[Plan, ...]:

@@ -1,0 +1,59 @@
+"""How the LTX pipeline is told what to do, and its upsampler."""
+
+import pytest
+
+from studio.diffusers_setup import prepare_libraries
+
+prepare_libraries()
+
+import torch  # noqa: E402
+
+from studio.diffusers_device import Device  # noqa: E402
+from studio.diffusers_ltx import load_upsampler, sampling_arguments  # noqa: E402
+from studio.errors import MissingWeights  # noqa: E402
+from studio.presets import Guidance, Sampling  # noqa: E402
+from studio.weights_demo import ensure_demo  # noqa: E402
+
+CPU = Device("cpu", torch.float32)
+FULL, OFF = Guidance(3.0, 1.0, 3.0, 0.7), Guidance()
+
+
+def guidance_of(picture, sound, blocks=48):
+    sampling = Sampling(30, "euler", "dev", guidance=picture, sound_guidance=sound)
+    return sampling_arguments(sampling, blocks)
+
+
+def test_sampling_arguments_keep_a_sound_without_guidance_from_taking_the_pictures():
+    told = guidance_of(FULL, OFF)
+    assert (told["audio_guidance_scale"], told["audio_modality_scale"]) == (1.0, 1.0)
+    for name in ("audio_stg_scale", "audio_guidance_rescale"):
+        assert told[name], "0 would be taken for the picture's value"
+        assert float(torch.ones(1) * told[name]) == 0.0
+
+
+def test_sampling_arguments_without_guidance_are_off_altogether():
+    told = guidance_of(OFF, OFF)
+    assert [told[name] for name in told if "scale" in name and "noise" not in name] == [
+        *(1.0, 0.0, 1.0, 0.0),
+        *(1.0, 0.0, 1.0, 0.0),
+    ]
+    assert told["spatio_temporal_guidance_blocks"] is None
+
+
+@pytest.mark.parametrize(("blocks", "block"), [(48, 28), (29, 28), (3, 2)])
+def test_sampling_arguments_perturb_block_28_or_the_last(blocks, block):
+    assert guidance_of(FULL, FULL, blocks)["spatio_temporal_guidance_blocks"] == [block]
+    assert guidance_of(OFF, FULL, blocks)["spatio_temporal_guidance_blocks"] == [block]
+
+
+def test_upsampler_is_found_inside_a_pipeline_folder(demo_home, tmp_path):
+    (tmp_path / "latent_upsampler").symlink_to(
+        ensure_demo(demo_home, "ltx-2.3") / "latent_upsampler"
+    )
+    assert load_upsampler(tmp_path, CPU).spatial_upsample
+
+
+@pytest.mark.parametrize("folder", [None, "nowhere"])
+def test_a_missing_upsampler_is_said(tmp_path, folder):
+    with pytest.raises(MissingWeights):
+        load_upsampler(folder and tmp_path / folder, CPU)
