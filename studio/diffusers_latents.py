@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from studio.diffusers_device import is_out_of_memory, release_memory
 from studio.disk import disk_errors, partial_file
@@ -37,7 +37,8 @@ def save_latents(scratch: Path, plan: Plan, latents: Mapping[str, torch.Tensor])
     require_finite(latents)
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in latents.items()}
     with disk_errors(scratch, EngineFailed), partial_file(scratch) as partial:
-        save_file(kept, partial, metadata={"plan": fingerprint(plan)})
+        # Not by `save_file`, which raises no OSError where the disk is full.
+        partial.write_bytes(save(kept, metadata={"plan": fingerprint(plan)}))
         partial.replace(scratch / FILE_NAME)
 
 

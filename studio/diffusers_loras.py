@@ -16,7 +16,7 @@ from studio.plan import Plan
 from studio.presets import Sampling
 from studio.weights_lora import LoraHeader, Modules, match, normalise, read_header
 
-_DOWN = re.compile(r"\.(lora_A|lora_down|lora\.down|lora_linear_layer\.down)\b")
+_DOWN = re.compile(r"\.(lora_A|lora_down|lora\.down)\b")
 """The key that each layer of a file has exactly once."""
 
 
