@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from studio import __version__, doctor
+from studio.cli_comfy import add_comfy_command
 from studio.cli_run import Commands, add_mode_command
 from studio.errors import BadInput, MissingWeights, StudioError
 from studio.home import home_at
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_modes(commands)
     _add_recipe(commands)
     _add_doctor(commands)
+    add_comfy_command(commands)
     for mode in MODES.values():
         add_mode_command(commands, mode)
     return parser

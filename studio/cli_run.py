@@ -2,13 +2,13 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from studio.cli_progress import ProgressLine
-from studio.engine import ENGINES
 from studio.errors import BadInput
 from studio.fields import Field, LoraControl, MediaControl, NumberControl, ToggleControl
 from studio.home import Home, home_at
@@ -35,7 +35,12 @@ def add_mode_command(commands: Commands, mode: Mode) -> None:
     for field in mode.fields:
         _add_flag(parser, field)
     parser.add_argument("--weights", help="which weights run it; 'demo' for the demo weights")
-    parser.add_argument("--engine", help=f"which engine runs it: {', '.join(ENGINES)}")
+    preferred = os.environ.get("AIO_ENGINE")
+    parser.add_argument(
+        "--engine",
+        default=preferred if preferred in mode.engines else None,
+        help=f"which engine runs it: {', '.join(mode.engines)}; AIO_ENGINE where it can",
+    )
     parser.add_argument("--home", help="the studio's folder; AIO_HOME, else ~/aio-studio")
     parser.add_argument("--dry-run", action="store_true", help="only say what would run")
     parser.add_argument("--json", action="store_true", help="with --dry-run: as JSON")
