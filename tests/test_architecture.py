@@ -19,8 +19,15 @@ FLOORS = (
     ("contract", ("plan", "progress", "events")),
     (
         "engines",
-        ("engine", "torch_companions", "clip_media", "diffusers_…", "comfy_…", "demo_…")
-        + ("weights_demo",),
+        (
+            "engine",
+            "torch_companions",
+            "clip_media",
+            "diffusers_…",
+            "comfy_…",
+            "demo_…",
+            "weights_demo",
+        ),
     ),
     ("planning", ("request", "planning…", "plan_summary", "mode_listing")),
     ("jobs", ("jobs…", "runner…", "submission")),
