@@ -37,7 +37,6 @@ def cli(demo_home):
     return run
 
 
-
 def test_modes_lists_all_as_json(cli):
     listed = json.loads(cli("modes", "--json").stdout)
     assert [mode["id"] for mode in listed] == list(MODES)
