@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import interpolate, pad
 
 from studio import sizes
+from studio.clip_media import given_sound
 from studio.diffusers_device import Device, generator, is_out_of_memory, place, release_memory
 from studio.diffusers_frames import (
     SMALL_TILES,
@@ -17,7 +18,7 @@ from studio.diffusers_frames import (
     fit_colours,
     tile_count,
 )
-from studio.diffusers_guides import given_sound, read_guides
+from studio.diffusers_guides import read_guides
 from studio.diffusers_latents import load_latents, require_finite, save_latents
 from studio.diffusers_loras import LoraWeight, apply_loras
 from studio.diffusers_ltx import (
