@@ -11,10 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from requests_of_modes import Media, raw_request
+
 from studio.home import Home
 from studio.modes import MODES
 from studio.studio import Studio, open_studio
-from requests_of_modes import Media, raw_request
 
 
 def main() -> int:

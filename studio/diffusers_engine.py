@@ -7,13 +7,13 @@ from typing import Protocol, cast
 
 from safetensors import SafetensorError
 
-from studio.diffusers_device import Device, best_device, engine_errors, release_memory
 from studio.diffusers_setup import prepare_libraries
 from studio.errors import MissingWeights
 from studio.events import Emit, Event, StageStarted
 from studio.home import Home
 from studio.plan import Plan
 from studio.progress import Progress
+from studio.torch_device import Device, best_device, engine_errors, release_memory
 from studio.weights import Weights
 from studio.weights_demo import ensure_demo
 

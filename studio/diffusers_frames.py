@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKLLTX2Video
 
-from studio.diffusers_latents import require_finite
 from studio.diffusers_preview import LatentColours
 from studio.media_clips import Frames
+from studio.torch_latents import require_finite
 
 
 @dataclass(frozen=True)

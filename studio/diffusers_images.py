@@ -10,8 +10,6 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 
-from studio.diffusers_device import Device, generator, place
-from studio.diffusers_latents import decode, load_latents, require_finite, save_latents
 from studio.diffusers_loras import apply_loras, wanted_loras
 from studio.diffusers_preview import LatentColours, latent_jpeg
 from studio.diffusers_prompts import PromptCache
@@ -21,6 +19,8 @@ from studio.errors import EngineFailed
 from studio.plan import Edit, Plan
 from studio.presets import Sampling
 from studio.progress import Progress
+from studio.torch_device import Device, generator, place
+from studio.torch_latents import decode, load_latents, require_finite, save_latents
 
 Arguments = dict[str, Any]
 """Arguments of a pipeline's call."""

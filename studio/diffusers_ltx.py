@@ -8,15 +8,12 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, LTX2InContextPipeline
 from diffusers.pipelines.ltx2 import LTX2LatentUpsamplerModel
 
-from studio.diffusers_device import Device
 from studio.errors import MissingWeights
-from studio.presets import Sampling
+from studio.presets import STG_BLOCK, Sampling
+from studio.torch_device import Device
 
 Arguments = dict[str, Any]
 """Arguments of the pipeline's call."""
-
-STG_BLOCK = 28
-"""The transformer block that LTX-2.3 perturbs for spatio-temporal guidance (ltx-pipelines)."""
 
 PROMPT_TOKENS = 1024
 """The length that LTX-2's prompts are padded and cut to in its training."""
@@ -93,11 +90,6 @@ def load_upsampler(folder: Path | None, device: Device) -> LTX2LatentUpsamplerMo
     )
 
 
-def step_count(sampling: Sampling) -> int:
-    """Steps that the sampler takes: one for each given noise level."""
-    return len(sampling.sigmas) if sampling.sigmas else sampling.steps
-
-
 def sampling_arguments(sampling: Sampling, blocks: int) -> Arguments:
     """Steps, noise levels and every guidance knob, for a transformer of that many blocks.
 
@@ -106,7 +98,7 @@ def sampling_arguments(sampling: Sampling, blocks: int) -> Arguments:
     sigmas = list(sampling.sigmas) if sampling.sigmas else None
     picture, sound = sampling.guidance, sampling.sound_guidance
     return {
-        "num_inference_steps": step_count(sampling),
+        "num_inference_steps": sampling.step_count,
         "sigmas": sigmas,
         "noise_scale": sigmas[0] if sigmas else 1.0,
         "guidance_scale": picture.scale,

@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from diffusers import QwenImagePipeline
 
-from studio.diffusers_device import Device
 from studio.diffusers_images import Arguments, ImageRunner, Look
 from studio.diffusers_preview import QWEN_COLOURS, CleanEstimate
 from studio.plan import Plan
 from studio.presets import Sampling
 from studio.progress import Progress
+from studio.torch_device import Device
 from studio.weights import Weights
 
 _LONGEST_PROMPT = 1024

@@ -10,7 +10,6 @@ from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as edit_p
 from PIL import Image
 from transformers import BatchFeature, Qwen2Tokenizer, Qwen2VLImageProcessorPil
 
-from studio.diffusers_device import Device
 from studio.diffusers_images import Arguments
 from studio.diffusers_qwen import NO_NEGATIVE, Prompt, QwenRunner
 from studio.errors import EngineFailed
@@ -19,6 +18,7 @@ from studio.media_images import fit_longest_side, load_image
 from studio.plan import Edit, Plan
 from studio.presets import Sampling
 from studio.progress import Progress
+from studio.torch_device import Device
 from studio.weights import Weights
 
 _PATCH = "<|image_pad|>"

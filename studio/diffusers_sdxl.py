@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from studio.diffusers_device import Device
 from studio.diffusers_images import Arguments, ImageRunner, Look
 from studio.diffusers_loras import adapter_name, wanted_loras
 from studio.diffusers_preview import SDXL_COLOURS
@@ -14,6 +13,7 @@ from studio.diffusers_sdxl_weights import load_pipeline
 from studio.plan import Plan
 from studio.presets import Sampling
 from studio.progress import Progress
+from studio.torch_device import Device
 from studio.weights import Weights
 
 

@@ -6,8 +6,8 @@ from diffusers import AutoencoderKLLTX2Audio
 from diffusers.pipelines.ltx2 import LTX2Vocoder, LTX2VocoderWithBWE
 from transformers.audio_utils import mel_filter_bank
 
-from studio.diffusers_latents import require_finite
 from studio.media_sound import Sound
+from studio.torch_latents import require_finite
 
 # The front end of LTX-2's audio VAE: filter length and the quietest magnitude (ltx-core).
 FFT_LENGTH = 1024

@@ -9,7 +9,6 @@ from torch.nn.functional import interpolate, pad
 
 from studio import sizes
 from studio.clip_media import given_sound
-from studio.diffusers_device import Device, generator, is_out_of_memory, place, release_memory
 from studio.diffusers_frames import (
     SMALL_TILES,
     USUAL_TILES,
@@ -19,7 +18,6 @@ from studio.diffusers_frames import (
     tile_count,
 )
 from studio.diffusers_guides import read_guides
-from studio.diffusers_latents import load_latents, require_finite, save_latents
 from studio.diffusers_loras import LoraWeight, apply_loras
 from studio.diffusers_ltx import (
     PROMPT_TOKENS,
@@ -28,7 +26,6 @@ from studio.diffusers_ltx import (
     load_ltx,
     load_upsampler,
     sampling_arguments,
-    step_count,
 )
 from studio.diffusers_preview import CleanEstimate, latent_jpeg
 from studio.diffusers_prompts import PromptCache
@@ -41,6 +38,8 @@ from studio.media_clips import Frames, write_clip
 from studio.media_sound import Sound, fit_length
 from studio.plan import Clip, LoraUse, Plan
 from studio.progress import Progress
+from studio.torch_device import Device, generator, is_out_of_memory, place, release_memory
+from studio.torch_latents import load_latents, require_finite, save_latents
 from studio.weights import Weights
 
 FILE_NAME = "clip.mp4"
@@ -131,7 +130,7 @@ class LtxRunner:
         """Size, schedule, guidance and callback of a stage, which begins with this."""
         sampling = plan.sampling[stage]
         self._pipeline.scheduler = scheduler_for(sampling, self._schedule)
-        progress.start(f"sample{stage + 1}", step_count(sampling))
+        progress.start(f"sample{stage + 1}", sampling.step_count)
         halvings = len(plan.sampling) - 1 - stage
         width, height = plan.width >> halvings, plan.height >> halvings
         return {

@@ -45,6 +45,11 @@ class Sampling:
     sound_guidance: Guidance = Guidance()
     adapters: tuple[PresetAdapter, ...] = ()
 
+    @property
+    def step_count(self) -> int:
+        """Steps that the sampler takes: one for each given noise level."""
+        return len(self.sigmas) if self.sigmas else self.steps
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -80,6 +85,9 @@ _DISTILLED = (PresetAdapter("distilled", 1.0),)
 _DRAFT = Sampling(8, "euler", "distilled", DISTILLED_SIGMAS, adapters=_DISTILLED)
 _REFINE = Sampling(3, "euler", "distilled", REFINE_SIGMAS, adapters=_DISTILLED)
 _OFFICIAL_REFINE = Sampling(3, "euler", "distilled", OFFICIAL_REFINE_SIGMAS, adapters=_DISTILLED)
+STG_BLOCK = 28
+"""The transformer block whose attention LTX-2.3 perturbs for STG (ltx-pipelines)."""
+
 # LTX-2.3 defaults of ltx-pipelines: 30 steps, picture 3, sound 7, STG 1, modality 3, rescale 0.7.
 _DEV = Sampling(
     30,

@@ -14,7 +14,6 @@ prepare_libraries()
 import torch  # noqa: E402
 
 from studio import sizes  # noqa: E402
-from studio.diffusers_device import Device  # noqa: E402
 from studio.diffusers_video import LtxRunner  # noqa: E402
 from studio.media_clips import load_frames, write_clip  # noqa: E402
 from studio.media_sound import Sound  # noqa: E402
@@ -22,6 +21,7 @@ from studio.modes import DECODE, MODES, SAVE, UPSCALE, Stage  # noqa: E402
 from studio.plan import Anchor, Clip, ControlClip, Edges, LoraUse, Plan, SoundTrack  # noqa: E402
 from studio.presets import Sampling  # noqa: E402
 from studio.progress import Progress  # noqa: E402
+from studio.torch_device import Device  # noqa: E402
 from studio.weights import choose_weights  # noqa: E402
 from studio.weights_demo import ensure_demo  # noqa: E402
 

@@ -18,12 +18,12 @@ from clip_runs import (
 )
 
 from studio import sizes
-from studio.diffusers_latents import load_latents
 from studio.diffusers_loras import adapter_name
 from studio.errors import BadInput
 from studio.media_clips import probe_clip
 from studio.media_sound import load_sound
 from studio.plan import Anchor, ControlClip, Edges, SoundTrack
+from studio.torch_latents import load_latents
 
 
 @pytest.fixture(scope="module")

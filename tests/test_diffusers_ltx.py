@@ -8,10 +8,10 @@ prepare_libraries()
 
 import torch  # noqa: E402
 
-from studio.diffusers_device import Device  # noqa: E402
 from studio.diffusers_ltx import load_upsampler, sampling_arguments  # noqa: E402
 from studio.errors import MissingWeights  # noqa: E402
 from studio.presets import Guidance, Sampling  # noqa: E402
+from studio.torch_device import Device  # noqa: E402
 from studio.weights_demo import ensure_demo  # noqa: E402
 
 CPU = Device("cpu", torch.float32)

@@ -11,10 +11,10 @@ import torch
 from image_plans import image_plan
 
 from studio import diffusers_prompts
-from studio.diffusers_latents import load_latents, save_latents
 from studio.diffusers_prompts import PromptCache
 from studio.errors import EngineFailed
 from studio.modes import MODES
+from studio.torch_latents import load_latents, save_latents
 from studio.weights_demo import ensure_demo
 
 

@@ -21,7 +21,6 @@ from clip_runs import (
 )
 from diffusers import LTX2LatentUpsamplePipeline
 
-from studio.diffusers_latents import load_latents
 from studio.diffusers_ltx import load_upsampler
 from studio.errors import Cancelled, EngineFailed
 from studio.events import Note, PreviewReady, StageStarted, StepDone
@@ -36,6 +35,7 @@ from studio.presets import (
     Guidance,
     Sampling,
 )
+from studio.torch_latents import load_latents
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from studio.diffusers_device import is_out_of_memory, release_memory
 from studio.disk import disk_errors, partial_file
 from studio.errors import EngineFailed
 from studio.plan import Plan
 from studio.progress import Progress
+from studio.torch_device import is_out_of_memory, release_memory
 
 if TYPE_CHECKING:
     from diffusers import ModelMixin
