@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from studio import __version__
+from studio.engine import ENGINES
 from studio.errors import StudioError
 from studio.families import FAMILIES
 from studio.home import Home
@@ -64,6 +65,7 @@ def examine(home: Home) -> Report:
                 _video,
                 _device,
                 lambda: _home(home),
+                lambda: _engines(home),
                 lambda: _weights(home),
             )
             for check in looks()
@@ -126,8 +128,15 @@ def _home(home: Home) -> Iterator[Check]:
     yield Check("disk", free > LOW_DISK, f"{free / 1e9:.1f} GB free.")
 
 
+def _engines(home: Home) -> Iterator[Check]:
+    for name, entry in ENGINES.items():
+        sentence = "is installed." if entry.installed(home) else entry.how_to_install
+        yield Check(f"engine {name}", None, sentence)
+
+
 def _weights(home: Home) -> Iterator[Check]:
     for family in FAMILIES.values():
-        real = [weights.label for weights in installed(home, family.id) if not weights.demo]
+        found_by = (installed(home, family.id, engine) for engine in ENGINES)
+        real = [weights.label for found in found_by for weights in found if not weights.demo]
         found = ", ".join(real) if real else "demo weights only."
         yield Check(f"weights {family.label}", None, found)

@@ -48,11 +48,29 @@ def _diffusers(home: Home) -> Engine:
     return DiffusersEngine()
 
 
+def _comfy(home: Home) -> Engine:
+    from studio.comfy_engine import ComfyEngine
+
+    return ComfyEngine(home)
+
+
+def _has_comfyui(home: Home) -> bool:
+    """Also false while an update is half done: the files of two releases are mixed then."""
+    place = home.comfyui
+    unfinished = place.with_name(f".{place.name}-unfinished")
+    return (place / "execution.py").is_file() and not unfinished.exists()
+
+
 ENGINES: Mapping[str, EngineEntry] = {
     "diffusers": EngineEntry(
         make=_diffusers,
         installed=lambda home: True,
         how_to_install="Run 'pip install -r requirements.txt'.",
+    ),
+    "comfy": EngineEntry(
+        make=_comfy,
+        installed=_has_comfyui,
+        how_to_install="Run 'python -m studio comfy install'.",
     ),
 }
 

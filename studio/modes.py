@@ -135,7 +135,7 @@ def _clip_mode(
         does=does,
         makes="video",
         family="ltx-2.3",
-        engines=("diffusers",),
+        engines=("comfy", "diffusers"),
         fields=(
             *inputs,
             controls.PROMPT,
