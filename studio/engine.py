@@ -36,6 +36,7 @@ class Engine(Protocol):
 class EngineEntry:
     """How an engine is found and made. Making one imports torch: never on the request path."""
 
+    label: str
     make: Callable[[Home], Engine]
     installed: Callable[[Home], bool]
     how_to_install: str
@@ -63,11 +64,13 @@ def _has_comfyui(home: Home) -> bool:
 
 ENGINES: Mapping[str, EngineEntry] = {
     "diffusers": EngineEntry(
+        label="diffusers",
         make=_diffusers,
         installed=lambda home: True,
         how_to_install="Run 'pip install -r requirements.txt'.",
     ),
     "comfy": EngineEntry(
+        label="ComfyUI",
         make=_comfy,
         installed=_has_comfyui,
         how_to_install="Run 'python -m studio comfy install'.",
@@ -75,14 +78,23 @@ ENGINES: Mapping[str, EngineEntry] = {
 }
 
 
+def weights_for(home: Home, mode: Mode, engine: str = "") -> list[Weights]:
+    """All weights that can run the mode here: real ones in the order of its engines, demo last.
+
+    Raises BadInput for an engine that is unknown, not installed, or cannot run the mode.
+    """
+    engines = (_required(home, mode, engine),) if engine else mode.engines
+    ready = [name for name in engines if ENGINES[name].installed(home)]
+    found = [one for name in ready for one in installed(home, mode.family, name)]
+    return sorted(found, key=lambda weights: weights.demo)
+
+
 def weights_to_run(home: Home, mode: Mode, engine: str = "", label: str = "") -> Weights:
     """What will run the mode: the first real weights in the order of its engines, else the demo.
 
     Raises BadInput for an engine or a label that is unknown or cannot run the mode here.
     """
-    engines = [_required(home, mode, engine)] if engine else _ready(home, mode)
-    found = [one for name in engines for one in installed(home, mode.family, name)]
-    found.sort(key=lambda weights: weights.demo)
+    found = weights_for(home, mode, engine)
     chosen = [weights for weights in found if weights.label == label] if label else found
     if chosen:
         return chosen[0]
@@ -94,10 +106,6 @@ def weights_to_run(home: Home, mode: Mode, engine: str = "", label: str = "") ->
         )
     known = ", ".join(f"'{weights.label}'" for weights in found)
     raise BadInput(f"There are no weights called '{label}' here: choose {known}.", "weights")
-
-
-def _ready(home: Home, mode: Mode) -> list[str]:
-    return [name for name in mode.engines if ENGINES[name].installed(home)]
 
 
 def _required(home: Home, mode: Mode, engine: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from studio.engine import ENGINES, weights_for
 from studio.families import FAMILIES
 from studio.fields import (
     ChoiceControl,
@@ -21,7 +22,6 @@ from studio.fields import (
 )
 from studio.home import Home
 from studio.modes import Mode
-from studio.weights import installed
 
 UPLOAD_PIXELS = 200
 
@@ -98,17 +98,19 @@ def plain_html(value: str = "", **more: str) -> gr.HTML:
 
 def weights_labels(home: Home, mode: Mode) -> list[str]:
     """The weights that can run the mode, the preferred ones first."""
-    return [weights.label for weights in installed(home, mode.family)]
+    return [weights.label for weights in weights_for(home, mode)]
 
 
 def demo_banner(home: Home, mode: Mode, label: str = "") -> str:
     """HTML that says that demo weights will run; empty where real ones will."""
-    chosen = [one for one in installed(home, mode.family) if not label or one.label == label]
+    chosen = [one for one in weights_for(home, mode) if not label or one.label == label]
     if not chosen or not chosen[0].demo:
         return ""
+    missing = [ENGINES[name] for name in mode.engines if not ENGINES[name].installed(home)]
+    hints = "".join(f" {one.label} is not installed. {one.how_to_install}" for one in missing)
     return (
         "<p><strong>Demo weights.</strong> Tiny, random networks show how everything works; the"
-        f" real {FAMILIES[mode.family].label} is not in use.</p>"
+        f" real {FAMILIES[mode.family].label} is not in use.{escape(hints)}</p>"
     )
 
 

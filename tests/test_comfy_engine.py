@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from requests_of_modes import Media, raw_request
 
-from studio.engine import EngineEntry
+from studio.engine import ENGINES
 from studio.errors import Cancelled, EngineFailed, MissingWeights, OutOfMemory
 from studio.events import Note, PreviewReady, StageStarted, StepDone
 from studio.home import Home, home_at
@@ -332,7 +332,7 @@ def test_diffusers_engine_starts_beside_comfyui(engine):
 
 
 def test_job_of_the_studio_is_published_with_its_recipe(engine, home, media):
-    entry = EngineEntry(make=lambda home: engine, installed=lambda home: True, how_to_install="")
+    entry = replace(ENGINES["comfy"], make=lambda home: engine)
     table = JobTable(home.database)
     runner = Runner(table, Production(home, {"comfy": entry}), home)
     raw = raw_request("t2v", media, preset="fast", seconds=0.4, width=256, height=256)

@@ -231,3 +231,31 @@ def test_seed_is_drawn_once_where_it_is_left_open(home, media):
     raw = raw_request("t2v", media, seed=None)
     seeds = {plan(home, "t2v", raw).seed for _ in range(5)}
     assert len(seeds) == 5
+
+
+def test_comfyui_goes_first_where_it_and_its_files_are_there(home, media, monkeypatch):
+    monkeypatch.setenv("AIO_COMFYUI", str(home.root / "comfy"))
+    for place in (
+        "models/checkpoints/ltx-2.3-22b-dev.safetensors",
+        "models/text_encoders/gemma_3_12B_it.safetensors",
+        "models/latent_upscale_models/ltx-2.3-spatial-upscaler-x2-1.1.safetensors",
+        "models/loras/ltx-2.3-22b-distilled-lora-384-1.1.safetensors",
+    ):
+        path = home.root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    raw = raw_request("t2v", media)
+    assert plan(home, "t2v", raw).weights.demo
+    (home.root / "comfy").mkdir()
+    (home.root / "comfy" / "execution.py").touch()
+    made = plan(home, "t2v", raw)
+    assert (made.engine, made.weights.label) == ("comfy", "ltx-2.3-22b-dev")
+    assert made.sampling[0].sampler == "euler_ancestral_cfg_pp"
+    assert plan(home, "t2v", {**raw, "engine": "diffusers"}).weights.demo
+    assert plan(home, "t2v", {**raw, "weights": "demo"}).engine == "diffusers"
+
+
+def test_engine_that_is_not_installed_says_how_to_install_it(home, media, monkeypatch):
+    monkeypatch.setenv("AIO_COMFYUI", str(home.root / "nowhere"))
+    with pytest.raises(BadInput, match="comfy install"):
+        plan(home, "t2v", raw_request("t2v", media, engine="comfy"))
