@@ -15,14 +15,29 @@ from studio.home import Home
 
 def pytest_addoption(parser):
     parser.addoption("--gpu", action="store_true", help="also run the tests that need a GPU")
+    parser.addoption(
+        "--comfy-real",
+        action="store_true",
+        help="refuse to run where the tests with a real ComfyUI would be skipped",
+    )
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--gpu"):
-        return
+    if config.getoption("--comfy-real"):
+        require_comfyui(items)
+    if not config.getoption("--gpu"):
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a GPU: run pytest with --gpu"))
+
+
+def require_comfyui(items):
     for item in items:
-        if "gpu" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="needs a GPU: run pytest with --gpu"))
+        if item.get_closest_marker("comfy") is None:
+            continue
+        for skipped in item.iter_markers("skipif"):
+            if skipped.args[0]:
+                raise pytest.UsageError(f"--comfy-real: {skipped.kwargs['reason']}")
 
 
 @pytest.fixture
