@@ -50,9 +50,6 @@ QWEN_COLOURS = LatentColours(
     bias=(-0.1835, -0.0868, -0.3360),
 )
 
-FIRST_THREE = LatentColours(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), (0.0, 0.0, 0.0))
-"""For latents whose colours nobody has published: better than nothing."""
-
 
 def latent_jpeg(latents: torch.Tensor, colours: LatentColours) -> bytes:
     """A small JPEG of latents [channels, height, width]; channels without a factor are left out."""

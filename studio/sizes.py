@@ -22,11 +22,6 @@ def nearest_frame_count(seconds: float, fps: float) -> int:
     return max(1, groups) * FRAME_GROUP + 1
 
 
-def longest_frame_count(available: int) -> int:
-    """The largest 8k + 1 that is at most `available` frames; 1 where there are fewer than 9."""
-    return (available - 1) // FRAME_GROUP * FRAME_GROUP + 1
-
-
 def clip_seconds(frames: int, fps: float) -> float:
     """How long `frames` frames play at `fps`."""
     return frames / fps

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from studio.errors import BadInput, MissingWeights
+from studio.errors import MissingWeights
 from studio.families import FAMILIES, Canvas, Family, ModelFile
 from studio.home import Home
 
@@ -75,16 +75,6 @@ def _comfy_weights(home: Home, family: Family) -> tuple[Weights, ...]:
 
 def _place(home: Home, file: ModelFile, name: str) -> Path:
     return home.models / file.folder / name
-
-
-def choose_weights(home: Home, family_id: str, label: str = "") -> Weights:
-    """The weights called `label`, or the preferred ones. Raises BadInput for an unknown label."""
-    found = installed(home, family_id)
-    chosen = [weights for weights in found if weights.label == label] if label else found
-    if not chosen:
-        known = ", ".join(f"'{weights.label}'" for weights in found)
-        raise BadInput(f"There are no weights called '{label}' here: choose {known}.", "weights")
-    return chosen[0]
 
 
 def _folders(home: Home, family: Family) -> list[Weights]:

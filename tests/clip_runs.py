@@ -22,7 +22,7 @@ from studio.plan import Anchor, Clip, ControlClip, Edges, LoraUse, Plan, SoundTr
 from studio.presets import Sampling  # noqa: E402
 from studio.progress import Progress  # noqa: E402
 from studio.torch_device import Device  # noqa: E402
-from studio.weights import choose_weights  # noqa: E402
+from studio.weights import installed  # noqa: E402
 from studio.weights_demo import ensure_demo  # noqa: E402
 
 CPU = Device("cpu", torch.float32)
@@ -49,7 +49,7 @@ class ClipRuns:
 
     def __init__(self, home, folder):
         ensure_demo(home, "ltx-2.3")
-        self.weights = choose_weights(home, "ltx-2.3")
+        self.weights = installed(home, "ltx-2.3")[0]
         self.runner = LtxRunner(self.weights, CPU)
         self.media = folder
         self._numbers = itertools.count()

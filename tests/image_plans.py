@@ -15,7 +15,7 @@ from studio.home import Home
 from studio.modes import DECODE, MODES, SAVE, Stage
 from studio.plan import Drawing, Edit, LoraUse, Plan
 from studio.presets import Guidance
-from studio.weights import choose_weights
+from studio.weights import installed
 from studio.weights_demo import ensure_demo
 
 IMAGE_MODES = ("photo", "image", "edit")
@@ -41,7 +41,7 @@ def image_plan(home, pictures, mode_id, preset="balanced", steps=STEPS, **change
     plan = Plan(
         mode=mode_id,
         engine="diffusers",
-        weights=choose_weights(home, mode.family),
+        weights=installed(home, mode.family)[0],
         preset=preset,
         stages=(*mode.stages, Stage("sample1", "Sampling"), DECODE, SAVE),
         prompt="a red circle",

@@ -21,7 +21,7 @@ from studio.diffusers_engine import DiffusersEngine
 from studio.home import Home
 from studio.modes import DECODE, MODES, SAVE, Stage
 from studio.plan import Drawing, Edit, Plan
-from studio.weights import choose_weights
+from studio.weights import installed
 
 folder = Path(sys.argv[1])
 source = folder / "source.png"
@@ -30,7 +30,7 @@ engine = DiffusersEngine()
 for name in ("photo", "image", "edit"):
     mode = MODES[name]
     plan = Plan(
-        mode=name, engine="diffusers", weights=choose_weights(Home(Path(sys.argv[2])), mode.family),
+        mode=name, engine="diffusers", weights=installed(Home(Path(sys.argv[2])), mode.family)[0],
         preset="fast", stages=(*mode.stages, Stage("sample1", "Sampling"), DECODE, SAVE),
         prompt="a red circle", negative="", seed=1, width=64, height=64,
         sampling=(replace(mode.presets["fast"].sampling[0], steps=2),), loras=(),

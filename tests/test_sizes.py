@@ -38,12 +38,6 @@ def test_frame_count_takes_the_longer_of_two_as_near():
     assert sizes.nearest_frame_count(13, 1) == 17
 
 
-@given(st.integers(1, 2000))
-def test_longest_frame_count_never_exceeds_what_there_is(available):
-    frames = sizes.longest_frame_count(available)
-    assert frames % 8 == 1 and frames <= available < frames + 8
-
-
 @given(SIDE, SIDE, MULTIPLE)
 def test_snapped_sides_are_multiples_and_nearest(width, height, multiple):
     for side, snapped in zip(
