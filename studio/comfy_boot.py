@@ -6,10 +6,9 @@ ComfyUI's folder goes to the end of `sys.path`, so none of its names can shadow 
 
 import asyncio
 import importlib
-import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from studio.comfy_latents import LATENTS_CLASS, Sampled, latents_node
 from studio.comfy_rescale import RESCALE_CLASS, AIOStudioRescale
 from studio.comfy_result import RESULT_CLASS, Result, result_node
 from studio.comfy_server import QuietServer, install_quiet_server
+from studio.comfy_vram import set_vram_flags, start_dynamic_vram
 from studio.errors import EngineFailed
 from studio.home import Home
 from studio.torch_companions import import_python_parts
@@ -37,15 +37,6 @@ TOP_LEVEL = (
     "protocol",
 )
 """Every top-level name, beside `server`, that ComfyUI takes in this process (v0.33)."""
-
-VRAM_FLAGS: Mapping[str, tuple[str, ...]] = {
-    "auto": (),
-    "low": ("lowvram",),
-    "normal": (),
-    "high": ("highvram",),
-    "cpu": ("cpu",),
-}
-"""ComfyUI's own switches for each value of AIO_VRAM; without any it goes by the free memory."""
 
 CACHE_GIGABYTES = {"lru": 0, "ram": 4.0, "ram_inactive": 16.0}
 """Memory that stays free: results of nodes are forgotten, the oldest first, before less is left.
@@ -104,6 +95,7 @@ def _start(place: Path, home: Home, packs: Sequence[Path]) -> ComfyUI:
             import_python_parts()
             _set_flags(home)
             _import_all(place)
+            start_dynamic_vram()
             failed = _load_nodes(packs)
             return _made(server, failed)
     except ImportError as error:
@@ -144,16 +136,8 @@ def _search_path(place: Path) -> Iterator[None]:
 
 def _set_flags(home: Home) -> None:
     """Settles ComfyUI's arguments; it parses none itself unless its own start asks for it."""
-    import torch
-
-    level = os.environ.get("AIO_VRAM", "auto")
-    if level not in VRAM_FLAGS:
-        known = ", ".join(VRAM_FLAGS)
-        raise EngineFailed(f"AIO_VRAM is '{level}': set it to one of {known}.")
+    set_vram_flags()
     args = importlib.import_module("comfy.cli_args").args
-    accelerator = torch.cuda.is_available() or torch.backends.mps.is_available()
-    for flag in VRAM_FLAGS[level] if accelerator else VRAM_FLAGS["cpu"]:
-        setattr(args, flag, True)
     args.base_directory = str(home.root)
     args.disable_api_nodes = True
     # The studio writes its own recipe into every file.

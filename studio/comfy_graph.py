@@ -40,6 +40,7 @@ class Graph:
                     f"The graph '{name}' has two nodes called '{title}': give one another title."
                 )
             self._ids[title] = node_id
+        self._require_whole()
 
     def __contains__(self, title: str) -> bool:
         return title in self._ids
@@ -111,6 +112,15 @@ class Graph:
                 found.add(node_id)
                 waiting += [link[0] for link in links(self.nodes[node_id]["inputs"])]
         return found
+
+    def _require_whole(self) -> None:
+        for node_id, node in self.nodes.items():
+            for before, _ in links(node["inputs"]):
+                if before not in self.nodes:
+                    raise EngineFailed(
+                        f"The node '{self.title(node_id)}' of the graph '{self.name}' is linked to"
+                        " a node that is not in it: export the graph from ComfyUI again."
+                    )
 
     def keep_only(self, title: str) -> None:
         """Forget what the node does not need."""

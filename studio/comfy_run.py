@@ -3,20 +3,21 @@
 import asyncio
 import copy
 import importlib
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from PIL import Image
 
 from studio.comfy_boot import ComfyUI
+from studio.comfy_failures import failure, refusal
 from studio.comfy_graph import Graph
 from studio.comfy_graphs import RESULT
 from studio.comfy_result import Result
-from studio.errors import EngineFailed, MissingWeights, OutOfMemory, StudioError
 from studio.media_images import small_jpeg
 from studio.plan import Plan
 from studio.progress import Progress
-from studio.torch_device import is_out_of_memory
 
 STAGES: Mapping[str, str] = {
     "Prompt": "encode",
@@ -34,6 +35,9 @@ STAGES: Mapping[str, str] = {
 
 PREVIEW_SCALE = 8
 """ComfyUI's preview has one pixel to a latent cell of 32: a few dozen for the whole picture."""
+
+WATCH_SECONDS = 0.03
+"""How soon a cancel is heard while a node says nothing: ComfyUI looks before every layer."""
 
 CLIENT = "studio"
 """The executor tells of each node only where somebody listens."""
@@ -62,8 +66,9 @@ class ComfyRun:
         self._comfy.server.listener = self._on_event
         utils.set_progress_bar_global_hook(self._on_progress)
         try:
-            extra = {"client_id": CLIENT, "preview_method": "latent2rgb"}
-            self._comfy.executor.execute(nodes, job, extra, ends)
+            with self._watched():
+                extra = {"client_id": CLIENT, "preview_method": "latent2rgb"}
+                self._comfy.executor.execute(nodes, job, extra, ends)
         finally:
             self._comfy.server.listener = None
             utils.set_progress_bar_global_hook(None)
@@ -71,18 +76,38 @@ class ComfyRun:
             raise self._stop
         return self._handed_over(job)
 
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Encoding a prompt and decoding a clip take long and tell nothing of themselves."""
+        ended = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(ended,), name="comfy-watch", daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watch.join()
+
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(WATCH_SECONDS):
+            if self._stop is None:
+                self._guarded(self._progress.still_at_work)
+            else:
+                # The executor forgets an interruption that comes while it starts.
+                self._management.interrupt_current_processing()
+
     def _validate(self, job: str, nodes: dict[str, Any], ends: list[str]) -> None:
         execution = importlib.import_module("execution")
         # "Good" is said of a graph with any good end: ours must be among them.
         _, error, good, of_nodes = asyncio.run(execution.validate_prompt(job, nodes, ends))
         if ends[0] not in good:
-            raise _refusal(self._graph, error or {}, of_nodes)
+            raise refusal(self._graph, error or {}, of_nodes)
 
     def _handed_over(self, job: str) -> Result:
         said = dict(self._comfy.executor.status_messages)
         if "execution_success" in said and job in self._comfy.results:
             return self._comfy.results[job]
-        raise _failure(self._graph, said.get("execution_error", {}), self._label())
+        raise failure(self._graph, said, self._label())
 
     def _label(self) -> str:
         return next(stage.label for stage in self._plan.stages if stage.id == self._stage)
@@ -145,49 +170,3 @@ class ComfyRun:
 def _enlarged(picture: Image.Image) -> bytes:
     size = picture.width * PREVIEW_SCALE, picture.height * PREVIEW_SCALE
     return small_jpeg(picture.resize(size, Image.Resampling.BILINEAR))
-
-
-def _refusal(
-    graph: Graph, error: Mapping[str, Any], of_nodes: Mapping[str, Mapping[str, Any]]
-) -> StudioError:
-    """Why ComfyUI will not run the graph, in a sentence."""
-    for node_id, problem in of_nodes.items():
-        for one in problem["errors"]:
-            title = graph.title(node_id)
-            if one["type"] == "value_not_in_list" and _loads_weights(problem["class_type"]):
-                file = one.get("extra_info", {}).get("received_value", one["details"])
-                return MissingWeights(
-                    f"ComfyUI does not find the file '{file}' for '{title}': put it into the"
-                    " models folder, or run 'python -m studio doctor'."
-                )
-            if one["type"] != "exception_during_inner_validation":
-                said = f"{one['message']} ({one['details']})"
-                return EngineFailed(f"ComfyUI refuses the step '{title}': {said}.")
-    return EngineFailed(
-        f"ComfyUI cannot run the graph '{graph.name}': {_first_line(error.get('message', ''))}."
-    )
-
-
-def _loads_weights(class_type: str) -> bool:
-    return "Loader" in class_type
-
-
-def _failure(graph: Graph, error: Mapping[str, Any], stage: str) -> EngineFailed:
-    """Why a node failed, in a sentence."""
-    cause = _first_line(str(error.get("exception_message", "")))
-    kind = str(error.get("exception_type", ""))
-    if "OutOfMemory" in kind or kind == "MemoryError" or is_out_of_memory(RuntimeError(cause)):
-        return OutOfMemory(
-            "The memory was not enough for this: choose a smaller size or a shorter length, or"
-            " close other programs that use the device.",
-            stage,
-        )
-    node = str(error.get("node_id", ""))
-    step = graph.title(node) if node in graph.nodes else "an unknown one"
-    return EngineFailed(
-        f"ComfyUI failed in the step '{step}': {cause or 'it gives no cause'}.", stage
-    )
-
-
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0].rstrip(". ")

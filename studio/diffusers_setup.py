@@ -3,12 +3,12 @@
 import logging
 import warnings
 
-from studio.torch_companions import hide_broken_torchvision
+from studio.torch_companions import hide_broken_companions
 
 
 def prepare_libraries() -> None:
     """Make the libraries importable and quiet. Call it before the first import of transformers."""
-    hide_broken_torchvision()
+    hide_broken_companions()
     silence_libraries()
 
 

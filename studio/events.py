@@ -34,7 +34,12 @@ class Note:
     text: str
 
 
-Event = StageStarted | StepDone | PreviewReady | Note
+@dataclass(frozen=True)
+class StillAtWork:
+    """Nothing new: lets `emit` stop a step that takes long. May come from another thread."""
+
+
+Event = StageStarted | StepDone | PreviewReady | Note | StillAtWork
 
 Emit = Callable[[Event], None]
 """Called by the engine at least once a step. Raises `Cancelled` when the job must stop."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from studio.events import Emit, Note, PreviewReady, StageStarted, StepDone
+from studio.events import Emit, Note, PreviewReady, StageStarted, StepDone, StillAtWork
 from studio.plan import Plan
 
 PREVIEW_SECONDS = 0.5
@@ -39,3 +39,7 @@ class Progress:
     def note(self, sentence: str) -> None:
         """Something that belongs to the result."""
         self._emit(Note(sentence))
+
+    def still_at_work(self) -> None:
+        """Nothing to tell but that a cancel would be heard now."""
+        self._emit(StillAtWork())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from studio.errors import Cancelled, StudioError
-from studio.events import Event, Note, PreviewReady, StageStarted, StepDone
+from studio.events import Event, Note, PreviewReady, StageStarted, StepDone, StillAtWork
 from studio.jobs import Item, Job, JobTable, Progress
 
 logger = logging.getLogger(__name__)
@@ -129,6 +129,9 @@ class ItemReport:
         self.progress = self._with_fraction(Progress())
 
     def __call__(self, event: JobEvent) -> None:
+        if isinstance(event, StillAtWork):
+            self.raise_if_stopped()
+            return
         self.progress = self._with_fraction(advance(self.progress, event))
         if isinstance(event, StageStarted):
             self._clock.start(stage_id(self.progress))

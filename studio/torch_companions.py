@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+COMPANIONS = ("torchvision", "torchaudio")
+
 _MISSING_OPERATORS = ("nms", "qnms")
 """What torchvision gives meta kernels to at import without asking whether its binary is there."""
 
@@ -30,24 +32,26 @@ def importable(name: str) -> bool:
     return True
 
 
-def hide_broken_torchvision() -> None:
-    """Where torchvision cannot be imported, act as if it were not installed.
+def hide_broken_companions() -> None:
+    """Where torchvision or torchaudio cannot be imported, act as if it were not installed.
 
-    transformers imports it wherever it is found, and a broken one takes transformers with it.
+    transformers imports them wherever they are found, and a broken one takes it down.
     """
-    if not importable("torchvision"):
-        # Python's own way to say that a module is not there; find_spec honours it too.
-        sys.modules["torchvision"] = None  # type: ignore[assignment]
+    for name in COMPANIONS:
+        if not importable(name):
+            # Python's own way to say that a module is not there; find_spec honours it too.
+            sys.modules[name] = None  # type: ignore[assignment]
 
 
 def import_python_parts() -> None:
     """Import torchvision and torchaudio, without their binaries where those cannot be loaded.
 
     transforms, resampling and spectrograms work; detection operators (nms, roi_align) do not.
-    Undoes `hide_broken_torchvision`. Raises ImportError where one is not installed.
+    Undoes `hide_broken_companions`. Raises ImportError where one is not installed.
     """
-    if sys.modules.get("torchvision", ModuleType("")) is None:
-        del sys.modules["torchvision"]
+    for name in COMPANIONS:
+        if sys.modules.get(name, ModuleType("")) is None:
+            del sys.modules[name]
     if not importable("torchvision"):
         _declare_operators()
         importlib.import_module("torchvision")

@@ -8,7 +8,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
+import comfy_here
 import pytest
+from comfy_runs import ComfyRuns
+from requests_of_modes import Media
 
 from studio.home import Home
 
@@ -49,3 +52,40 @@ def home(tmp_path):
 def demo_home(tmp_path_factory):
     """One home for all tests that run demo weights: they are built once."""
     return Home(tmp_path_factory.mktemp("demo-home"))
+
+
+@pytest.fixture(scope="module")
+def comfyui_named():
+    """AIO_COMFYUI names the ComfyUI that was found, for as long as a module's tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIO_COMFYUI", str(comfy_here.PLACE))
+        yield
+
+
+@pytest.fixture(scope="session")
+def started_comfyui(tmp_path_factory):
+    """The one ComfyUI that this process can hold, with a home of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIO_COMFYUI", str(comfy_here.PLACE))
+        return comfy_here.start(tmp_path_factory.mktemp("comfy") / "home")
+
+
+@pytest.fixture(scope="module")
+def comfy_home(comfyui_named, started_comfyui):
+    return started_comfyui[0]
+
+
+@pytest.fixture(scope="module")
+def comfy_engine(comfyui_named, started_comfyui):
+    return started_comfyui[1]
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory):
+    """Two different files of every kind."""
+    return Media(tmp_path_factory.mktemp("media"))
+
+
+@pytest.fixture
+def runs(comfy_home, comfy_engine, media, tmp_path):
+    return ComfyRuns(comfy_home, comfy_engine, media, tmp_path)
