@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from studio.errors import BadInput, EngineFailed, OutOfMemory, StudioError
-from studio.events import Note, PreviewReady, StageStarted, StepDone
+from studio.events import Note, PreviewReady, StageStarted, StepDone, StillAtWork
 from studio.home import Home, home_at
 from studio.jobs import CancelOutcome, InputFile, Job, JobTable
 from studio.runner import ItemResult, Planned, Runner
@@ -270,6 +270,20 @@ def test_cancel_before_the_first_event_is_not_lost(table, home, running):
     go.set()
     cancelled = wait_until_over(table, job)
     assert [item.state for item in cancelled.items] == ["done", "cancelled"]
+
+
+def test_work_that_has_nothing_to_tell_hears_of_a_cancel(table, home):
+    heard = []
+
+    def work(job, item, report):
+        report(PLAN)
+        runner.cancel("ann", job.id)
+        report(StillAtWork())
+
+    runner = Runner(table, work, home)
+    job = runner.run_one(submit(table).id, heard.append)
+    assert job.state == "cancelled"
+    assert heard == [PLAN]
 
 
 def test_steps_are_written_at_most_ten_times_a_second(table, home, running):

@@ -18,7 +18,11 @@ pytestmark = [
     ),
 ]
 
-HIDE = "companions.hide_broken_torchvision(); from transformers import CLIPTokenizer"
+# Both are imported by what these bring: torchvision by the first, torchaudio by the second.
+HIDE = (
+    "companions.hide_broken_companions(); from transformers import CLIPTokenizer;"
+    "import diffusers.loaders.peft"
+)
 IMPORT = "companions.import_python_parts()"
 USE = (
     "import torch, torchvision, torchaudio;"
