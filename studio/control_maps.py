@@ -1,4 +1,4 @@
-"""Control maps: what of a video the model follows. Edges need numpy alone."""
+"""Control maps: what of a video the model follows. Here is what numpy alone can draw."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,18 @@ def canny(frames: Frames, low: int, high: int) -> Frames:
     """
     edges = np.stack([_edges(_brightness(frame), low, high) for frame in frames])
     return np.repeat(edges[..., None], 3, axis=-1)
+
+
+def depth_levels(nearness: NDArray[np.float32]) -> Frames:
+    """Near is bright: [n, height, width] in any unit, uint8 [n, height, width, 3] out.
+
+    The darkest and the brightest are those of the whole clip: a range of each frame's own would
+    flicker. Everything equally far is black.
+    """
+    farthest = nearness.min()
+    span = max(float(nearness.max() - farthest), np.finfo(np.float32).tiny)
+    levels = np.rint((nearness - farthest) / span * 255).astype(np.uint8)
+    return np.repeat(levels[..., None], 3, axis=-1)
 
 
 def _brightness(frame: Frames) -> NDArray[np.int32]:

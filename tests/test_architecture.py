@@ -10,7 +10,7 @@ STUDIO = Path(__file__).parent.parent / "studio"
 # From the ground up. A name ending in "…" stands for all modules with that prefix.
 FLOORS = (
     ("ground", ("sizes", "home", "errors", "__init__")),
-    ("files", ("media_…", "quality", "control_maps", "recipe…", "outputs", "inputs", "disk")),
+    ("files", ("media_…", "quality", "control_…", "recipe…", "outputs", "inputs", "disk")),
     ("installing", ("comfy_pins", "comfy_clone", "comfy_install")),
     (
         "data",

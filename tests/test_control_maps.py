@@ -1,9 +1,9 @@
-"""Edges of frames that are drawn on the spot."""
+"""Edges of frames that are drawn on the spot, and depth as brightness."""
 
 import numpy as np
 import pytest
 
-from studio.control_maps import canny
+from studio.control_maps import canny, depth_levels
 
 LOW, HIGH = 92, 200
 GREY = 128
@@ -113,3 +113,19 @@ def test_canny_weighs_colours_by_brightness():
     green[:, 24:, 1] = 100
     assert not lines([blue])[0].any()
     assert lines([green])[0].any()
+
+
+def test_depth_spans_black_to_white_over_the_whole_clip_and_near_is_bright():
+    nearness = np.zeros((2, 4, 6), np.float32)
+    nearness[0] = np.linspace(2, 3, 6)
+    nearness[1] = np.linspace(4, 6, 6)
+    maps = depth_levels(nearness)
+    assert maps.shape == (2, 4, 6, 3) and maps.dtype == np.uint8
+    assert (maps == maps[..., :1]).all()
+    # A frame's own range would start from black and end in white in both.
+    assert (maps[0, 0, 0, 0], maps[0, 0, -1, 0]) == (0, 64)
+    assert (maps[1, 0, 0, 0], maps[1, 0, -1, 0]) == (128, 255)
+
+
+def test_depth_of_a_flat_clip_is_black():
+    assert not depth_levels(np.full((2, 4, 6), 7, np.float32)).any()
