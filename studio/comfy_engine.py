@@ -25,14 +25,19 @@ from studio.home import Home
 from studio.media_clips import write_clip
 from studio.media_sound import Sound, fit_length
 from studio.modes import DECODE
-from studio.plan import Clip, Plan
+from studio.plan import Clip, EstimatedMap, Plan
 from studio.progress import Progress
+from studio.torch_device import engine_errors
 from studio.torch_latents import load_latents
 
 FILE_NAME = "clip.mp4"
 
 SMALL_TILES = {"tile_size": 256, "overlap": 64, "temporal_size": 64, "temporal_overlap": 16}
 """Pixels and frames that the decoder sees at once when the graph's own tiles were too much."""
+
+ESTIMATOR_BYTES = 3 * 1000**3
+"""Depth Anything V2 Small takes 1.3 GB for four wide frames, measured on a CPU, and the two models
+of a pose no more; a GPU's libraries want room of their own."""
 
 
 class ComfyEngine:
@@ -88,14 +93,22 @@ class ComfyEngine:
         self._comfy.sampled[job] = Sampled(plan, scratch, found)
         brought = self._home.scratch / "comfy" / "input" / job
         try:
-            with disk_errors(self._home.scratch, EngineFailed):
-                write_inputs(plan, clip, brought)
+            if found is None:
+                self._write_inputs(plan, clip, brought, progress)
             importlib.import_module("folder_paths").set_input_directory(str(brought))
             return self._decoded(plan, job, graph, progress)
         finally:
             self._comfy.results.pop(job, None)
             self._comfy.sampled.pop(job, None)
             shutil.rmtree(brought, ignore_errors=True)
+
+    def _write_inputs(self, plan: Plan, clip: Clip, folder: Path, progress: Progress) -> None:
+        if clip.control and isinstance(clip.control.map, EstimatedMap):
+            # ComfyUI keeps its models on the GPU, where the map's estimator needs room.
+            management = importlib.import_module("comfy.model_management")
+            management.free_memory(ESTIMATOR_BYTES, management.get_torch_device())
+        with disk_errors(self._home.scratch, EngineFailed), engine_errors(lambda: _reading(plan)):
+            write_inputs(plan, clip, folder, progress)
 
     def _decoded(self, plan: Plan, job: str, graph: Graph, progress: Progress) -> Result:
         """Once more in smaller tiles where the memory was not enough: nothing is sampled again."""
@@ -127,6 +140,10 @@ def _link(path: Path, link: Path) -> None:
     except OSError:
         # Windows lets few users make links.
         shutil.copyfile(path, link)
+
+
+def _reading(plan: Plan) -> str | None:
+    return next((stage.label for stage in plan.stages if stage.id == "condition"), None)
 
 
 def _require_files(plan: Plan) -> None:

@@ -14,6 +14,7 @@ from studio.comfy_graphs import CONTROL, FIRST, LAST, SOUND
 from studio.media_clips import Frames
 from studio.media_sound import Sound, resample
 from studio.plan import Clip, Plan
+from studio.progress import Progress
 
 HEARD_RATE, HEARD_CHANNELS = 16_000, 2
 """Of LTX-2.3's audio VAE."""
@@ -23,8 +24,10 @@ ENCODER_RATE, ENCODER_BLOCK = 44_100, 4096
 whole number of blocks, up to 46 ms of the beginning: lips would move too early."""
 
 
-def write_inputs(plan: Plan, clip: Clip, folder: Path) -> None:
-    """Only what acts; names are ours, never the user's. Raises BadInput, and OSError for the disk.
+def write_inputs(plan: Plan, clip: Clip, folder: Path, progress: Progress) -> None:
+    """Only what acts; names are ours, never the user's.
+
+    Raises OSError for the disk, BadInput, and as `clip_media.control_frames`.
 
     Nothing is lost on the way: pictures as PNG, frames as FFV1, the sound as 16-bit WAV.
     """
@@ -36,7 +39,8 @@ def write_inputs(plan: Plan, clip: Clip, folder: Path) -> None:
         sound = heard_sound(plan, clip, clip.sound, HEARD_RATE, HEARD_CHANNELS)
         _write_wav(folder / SOUND, _in_blocks(resample(sound, ENCODER_RATE, HEARD_CHANNELS)))
     if clip.control and clip.control.strength:
-        _write_lossless(folder / CONTROL, control_frames(plan, clip, clip.control), clip.fps)
+        frames = control_frames(plan, clip, clip.control, progress)
+        _write_lossless(folder / CONTROL, frames, clip.fps)
 
 
 def _in_blocks(sound: Sound) -> Sound:

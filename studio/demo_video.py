@@ -28,6 +28,7 @@ from transformers import (
 )
 from transformers.audio_utils import mel_filter_bank
 
+from studio.demo_control import write_control_models
 from studio.demo_init import centre_taps, fill_random, scale, share_shuffled
 from studio.demo_loras import write_ltx_loras
 from studio.demo_tokenizers import GEMMA_CHAT_TEMPLATE, gemma_tokenizer
@@ -50,7 +51,7 @@ LOUDNESS_GAIN, UPPER_BAND_GAIN = 0.02, 0.001
 
 
 def write_ltx(folder: Path) -> None:
-    """An LTX2Pipeline folder with `latent_upsampler/` beside the pipeline's own parts."""
+    """An LTX2Pipeline folder with `latent_upsampler/` and `control/` beside its own parts."""
     components = _components()
     upsampler = _upsampler()
     fill_random(upsampler)
@@ -58,6 +59,7 @@ def write_ltx(folder: Path) -> None:
     LTX2Pipeline(**components).save_pretrained(folder)
     upsampler.save_pretrained(folder / "latent_upsampler")
     write_ltx_loras(folder / "loras", components["transformer"])
+    write_control_models(folder / "control")
 
 
 def _components() -> dict[str, Any]:

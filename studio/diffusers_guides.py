@@ -14,6 +14,7 @@ from studio.clip_media import anchor_picture, control_frames, heard_sound
 from studio.diffusers_ltx import Arguments
 from studio.diffusers_sound import encode_sound
 from studio.plan import Anchor, Clip, ControlClip, Plan, SoundTrack
+from studio.progress import Progress
 
 FIRST, LAST = 0, -1
 """Indices of latent frames."""
@@ -40,10 +41,12 @@ class Guides:
         }
 
 
-def read_guides(plan: Plan, clip: Clip, audio_vae: AutoencoderKLLTX2Audio, device: str) -> Guides:
+def read_guides(
+    plan: Plan, clip: Clip, audio_vae: AutoencoderKLLTX2Audio, device: str, progress: Progress
+) -> Guides:
     """Everything that the clip names. What has strength 0 is left out, and so has no effect.
 
-    Raises BadInput for a file that cannot be read.
+    Raises BadInput for a file that cannot be read, and as `clip_media.control_frames`.
     """
     anchors = ((clip.first, FIRST), (clip.last, LAST))
     control = clip.control if clip.control and clip.control.strength else None
@@ -51,7 +54,7 @@ def read_guides(plan: Plan, clip: Clip, audio_vae: AutoencoderKLLTX2Audio, devic
         pictures=[
             _picture(plan, anchor, index) for anchor, index in anchors if anchor and anchor.strength
         ],
-        reference=[_reference(plan, clip, control)] if control else [],
+        reference=[_reference(plan, clip, control, progress)] if control else [],
         downscale=control.downscale if control else 1,
         sound=_heard(plan, clip, clip.sound, audio_vae, device) if clip.sound else None,
     )
@@ -61,8 +64,10 @@ def _picture(plan: Plan, anchor: Anchor, index: int) -> LTX2VideoCondition:
     return LTX2VideoCondition(anchor_picture(plan, anchor), index, anchor.strength)
 
 
-def _reference(plan: Plan, clip: Clip, control: ControlClip) -> LTX2ReferenceCondition:
-    pictures = [Image.fromarray(frame) for frame in control_frames(plan, clip, control)]
+def _reference(
+    plan: Plan, clip: Clip, control: ControlClip, progress: Progress
+) -> LTX2ReferenceCondition:
+    pictures = [Image.fromarray(frame) for frame in control_frames(plan, clip, control, progress)]
     return LTX2ReferenceCondition(pictures, control.strength)
 
 

@@ -95,7 +95,10 @@ class LtxRunner:
             progress.note(f"The prompt was cut off after {PROMPT_TOKENS} tokens, about 700 words.")
         if clip.first or clip.last or clip.sound or clip.control:
             progress.start("condition")
-        guides = read_guides(plan, clip, self._pipeline.audio_vae, self._device.name)
+        if clip.control:
+            # The text encoder would stay on the GPU, where the map's estimator needs room.
+            self._pipeline.maybe_free_model_hooks()
+        guides = read_guides(plan, clip, self._pipeline.audio_vae, self._device.name, progress)
         self._pipeline.freeze_audio(guides.sound is not None)
         noise = generator(plan.seed)
         latents = {} if guides.sound is None else {"audio": guides.sound}

@@ -66,6 +66,8 @@ class Family:
     adapters: Mapping[str, Adapter] = field(default_factory=dict)
     comfy_files: Mapping[str, ModelFile] = field(default_factory=dict)
     """What the ComfyUI engine needs, by the role that the graphs know it under."""
+    control_models: Mapping[str, str] = field(default_factory=dict)
+    """The Hub repositories of what looks at a control clip, by role; all are Apache-2.0."""
 
 
 # Areas of the reference pictures: constants of diffusers' QwenImageEditPlusPipeline.
@@ -129,6 +131,9 @@ _LTX_BUCKETS = (
 
 CONTROL_LORA = "union-control"
 """The adapter that makes a transformer follow a control clip."""
+
+DEPTH_ESTIMATOR, PERSON_DETECTOR, POSE_ESTIMATOR = "depth", "person", "pose"
+"""Roles of the models that draw control maps. Both engines use them."""
 
 _CAMERA_MOVES = (
     "static",
@@ -207,6 +212,11 @@ LTX = Family(
         "upscaler": ModelFile(
             "latent_upscale_models", ("ltx-2.3-spatial-upscaler-x2-1.1.safetensors",)
         ),
+    },
+    control_models={
+        DEPTH_ESTIMATOR: "depth-anything/Depth-Anything-V2-Small-hf",
+        PERSON_DETECTOR: "PekingU/rtdetr_r50vd_coco_o365",
+        POSE_ESTIMATOR: "usyd-community/vitpose-base-simple",
     },
 )
 

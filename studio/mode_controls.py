@@ -268,6 +268,8 @@ CONTROL = ChoiceControl(
     label="Control",
     options=(
         Option("canny", "Edges", "The outlines of the video are kept."),
+        Option("depth", "Depth", "How near everything is is kept, and surfaces become free."),
+        Option("pose", "Pose", "How people stand and move is kept, and all else becomes free."),
         Option("given", "As it is", "The video already is an edge, depth or pose map."),
     ),
     default="canny",

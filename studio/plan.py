@@ -43,12 +43,34 @@ class Edges:
 
 
 @dataclass(frozen=True)
+class Depth:
+    """How near everything is, as an estimator sees it."""
+
+    estimator: Path
+    """A Depth Anything folder of transformers."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """The skeletons of all people in the picture."""
+
+    detector: Path
+    """An RT-DETR folder of transformers; it finds the people."""
+    estimator: Path
+    """A ViTPose folder of transformers; it finds their joints."""
+
+
+EstimatedMap = Depth | Pose
+ControlMap = Edges | EstimatedMap
+
+
+@dataclass(frozen=True)
 class ControlClip:
     """A video whose movement is followed; its sound is kept."""
 
     path: Path
-    edges: Edges | None
-    """None: the frames are a control map already."""
+    map: ControlMap | None
+    """What is drawn of it; None: the frames are a control map already."""
     strength: float
     downscale: int
     """How many times smaller the control LoRA wants its reference."""

@@ -16,13 +16,13 @@ from studio.plan import (
     Clip,
     ControlClip,
     Drawing,
-    Edges,
     Edit,
     LoraUse,
     Plan,
     SoundTrack,
     Task,
 )
+from studio.planning_control import control_clip
 from studio.planning_sizes import (
     clip_frames,
     length_notes,
@@ -32,7 +32,7 @@ from studio.planning_sizes import (
 )
 from studio.presets import Sampling
 from studio.request import Request, idle_controls
-from studio.weights_lora import reference_downscale_factor, require_family
+from studio.weights_lora import require_family
 
 NOISE_FLOORS: Mapping[str, float | None] = {
     "": None,
@@ -53,7 +53,7 @@ def plan_request(request: Request) -> tuple[Plan, ...]:
 
 def plan_item(request: Request, number: int) -> Plan:
     """The plan of the `number`-th result."""
-    control = _control(request)
+    control = control_clip(request)
     size = result_size(request, number, control)
     task = _task(request, number, control)
     notes = [*idle_controls(request), *size_notes(request, size, control)]
@@ -141,34 +141,6 @@ def _sound(request: Request) -> SoundTrack | None:
     if field is None:
         return None
     return SoundTrack(request.files(field.name)[0], NOISE_FLOORS[request.text("noise_floor")])
-
-
-def _control(request: Request) -> ControlClip | None:
-    field = request.given("control")
-    if field is None or field.strength is None:
-        return None
-    return ControlClip(
-        path=request.files(field.name)[0],
-        edges=_edges(request),
-        strength=request.number(field.strength),
-        downscale=_reference_downscale(request),
-    )
-
-
-def _edges(request: Request) -> Edges | None:
-    if not request.acts("edge_low"):
-        return None
-    low, high = int(request.number("edge_low")), int(request.number("edge_high"))
-    if low >= high:
-        raise BadInput("The edges' low limit must be below the high one.", "edge_low")
-    return Edges(low, high)
-
-
-def _reference_downscale(request: Request) -> int:
-    path = request.weights.adapters[CONTROL_LORA]
-    if path.is_file():
-        return reference_downscale_factor(path)
-    return request.weights.reference_downscale(CONTROL_LORA)
 
 
 def _makers_loras(request: Request, control: ControlClip | None) -> list[LoraUse]:

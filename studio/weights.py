@@ -27,6 +27,8 @@ class Weights:
     """Which engine's files these are."""
     files: Mapping[str, Path] = field(default_factory=dict)
     """The ComfyUI engine's files by role."""
+    control_models: Mapping[str, Path] = field(default_factory=dict)
+    """Where the folder of each control model of the registry belongs; it may be missing."""
 
     @property
     def canvas(self) -> Canvas:
@@ -42,6 +44,17 @@ class Weights:
                 " preset or setting that does not need it."
             )
         return path
+
+    def control_model(self, role: str) -> Path:
+        """The folder of a control model. Raises MissingWeights where it is not on this machine."""
+        folder = self.control_models[role]
+        if not self.demo and not (folder / "config.json").is_file():
+            repo = FAMILIES[self.family].control_models[role]
+            raise MissingWeights(
+                f"This control needs the model '{repo}' of the Hugging Face Hub in '{folder}': put"
+                " it there, or choose Edges."
+            )
+        return folder
 
     def reference_downscale(self, name: str) -> int:
         """What the registry says of a control LoRA's reference size."""
@@ -102,6 +115,10 @@ def _real(home: Home, family: Family, label: str, base: Path) -> Weights:
         adapters={name: loras / adapter.file for name, adapter in family.adapters.items()},
         upsampler=home.models / "diffusers" / family.upsampler if family.upsampler else None,
         demo=False,
+        control_models={
+            role: home.models / "control" / repo.partition("/")[2]
+            for role, repo in family.control_models.items()
+        },
     )
 
 
@@ -114,6 +131,7 @@ def _demo(home: Home, family: Family) -> Weights:
         adapters={name: base / "loras" / f"{name}.safetensors" for name in family.adapters},
         upsampler=base / "latent_upsampler" if family.upsampler else None,
         demo=True,
+        control_models={role: base / "control" / role for role in family.control_models},
     )
 
 

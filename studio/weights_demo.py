@@ -1,7 +1,7 @@
 """Demo weights: tiny checkpoints of the real architectures, built on the spot.
 
-Each family is an ordinary diffusers folder at `<home>/demo/<family>/`, with its LoRAs in `loras/`
-and, as the sign that it is whole, `demo.json`.
+Each family is an ordinary diffusers folder at `<home>/demo/<family>/`, with its LoRAs in `loras/`,
+what draws its control maps in `control/` and, as the sign that it is whole, `demo.json`.
 """
 
 import json
@@ -16,7 +16,7 @@ from studio.errors import MissingWeights
 from studio.home import Home
 
 # Raised whenever the files change, so that a newer studio rebuilds what an older one left.
-FORMAT = 1
+FORMAT = 2
 MARK = "demo.json"
 
 # A build takes seconds; an unfinished folder of this age was left by one that was killed.

@@ -1,11 +1,14 @@
 """Where the tests with a real ComfyUI find one, and how they start it."""
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
 
+from studio.families import LTX
 from studio.home import Home, home_at
+from studio.weights_demo import ensure_demo
 
 PACKS = Path(__file__).parent / "comfy_packs"
 NEEDED = ("torchvision", "torchaudio", "torchsde", "kornia", "spandrel", "einops", "comfy_kitchen")
@@ -13,12 +16,14 @@ NEEDED = ("torchvision", "torchaudio", "torchsde", "kornia", "spandrel", "einops
 
 PLACE = home_at().comfyui
 
+# At the start: what cannot be loaded here is hidden later, and then looks as if it were missing.
+MISSING = tuple(name for name in NEEDED if importlib.util.find_spec(name) is None)
+
 
 def reason_to_skip():
     if not (PLACE / "execution.py").is_file():
         return "no ComfyUI here: set AIO_COMFYUI to its folder"
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    return f"ComfyUI needs {', '.join(missing)}" if missing else ""
+    return f"ComfyUI needs {', '.join(MISSING)}" if MISSING else ""
 
 
 NEEDS_COMFYUI = [
@@ -27,10 +32,11 @@ NEEDS_COMFYUI = [
 ]
 
 
-def start(folder):
+def start(folder, demo_home):
     """A home in `folder` with ComfyUI started on tiny weights, and its engine.
 
-    One pack is what tiny weights need, the other cannot be loaded. AIO_COMFYUI must be set.
+    What draws control maps comes from `demo_home`. Of two packs one is what tiny weights need, the
+    other cannot be loaded. AIO_COMFYUI must be set.
     """
     from studio.comfy_engine import ComfyEngine
 
@@ -43,4 +49,7 @@ def start(folder):
     import comfy_weights
 
     comfy_weights.write_weights(home)
+    for role, repo in LTX.control_models.items():
+        demo = ensure_demo(demo_home, LTX.id) / "control" / role
+        shutil.copytree(demo, home.models / "control" / repo.split("/")[1])
     return home, engine

@@ -8,12 +8,17 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
+# It looks for ComfyUI's requirements before those that cannot be loaded are hidden.
 import comfy_here
 import pytest
 from comfy_runs import ComfyRuns
 from requests_of_modes import Media
 
 from studio.home import Home
+from studio.torch_companions import hide_broken_companions
+
+# Test modules import transformers, which one that was built for another torch takes down.
+hide_broken_companions()
 
 
 def pytest_addoption(parser):
@@ -63,11 +68,11 @@ def comfyui_named():
 
 
 @pytest.fixture(scope="session")
-def started_comfyui(tmp_path_factory):
+def started_comfyui(tmp_path_factory, demo_home):
     """The one ComfyUI that this process can hold, with a home of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIO_COMFYUI", str(comfy_here.PLACE))
-        return comfy_here.start(tmp_path_factory.mktemp("comfy") / "home")
+        return comfy_here.start(tmp_path_factory.mktemp("comfy") / "home", demo_home)
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,12 @@ What it must have in common with the other engine stands in test_studio.py.
 import gc
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from comfy_here import NEEDS_COMFYUI
 from comfy_runs import CLIP_MODES, FRAMES, pixels
 
+from studio.errors import Cancelled
 from studio.events import Note, PreviewReady, StageStarted, StepDone
 from studio.media_clips import probe_clip
 from studio.plan import LoraUse
@@ -35,6 +37,24 @@ def test_style_fast_and_quality_run(runs):
     assert [one.done for one in events if isinstance(one, StepDone)] == [1, 2]
     _, events = runs.run(runs.plan("t2v", preset="quality"))
     assert [one.done for one in events if isinstance(one, StepDone)] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("control", ["depth", "pose"])
+def test_style_follows_a_map_that_an_estimator_draws(runs, control):
+    made = runs.plan("style", preset="fast", control=control)
+    path, events = runs.run(made)
+    edges, _ = runs.run(runs.plan("style", preset="fast"))
+    assert not np.array_equal(pixels(path), pixels(edges))
+    looked = [one for one in events if isinstance(one, StepDone) and one.of == FRAMES]
+    assert [one.done for one in looked] == [4, 8, 12, 16, 17]
+
+    def cancel(event):
+        if event == looked[1]:
+            raise Cancelled("The job was cancelled.")
+
+    with pytest.raises(Cancelled):
+        runs.run(made, cancel)
+    assert np.array_equal(pixels(runs.run(made)[0]), pixels(path))
 
 
 def test_contrast_is_brought_back_for_each_stream(runs):
@@ -93,8 +113,9 @@ def test_decoding_that_needs_too_much_memory_is_tried_in_smaller_tiles(runs, mon
     assert any(isinstance(one, Note) and "smaller tiles" in one.text for one in events)
 
 
-def test_latents_of_an_earlier_try_are_decoded_and_not_sampled(runs):
-    made = runs.plan("t2v", prompt="once")
+@pytest.mark.parametrize(("mode", "more"), [("t2v", {}), ("style", {"control": "depth"})])
+def test_latents_of_an_earlier_try_are_decoded_and_not_sampled(runs, mode, more):
+    made = runs.plan(mode, prompt="once", **more)
     first, _ = runs.run(made)
     first, folder = pixels(first), first.parent
     # As after a crash: nothing but the folder is left.

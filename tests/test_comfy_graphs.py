@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from studio.comfy_graphs import LATENTS, RESULT, SOUND, WORKFLOWS, bind
 from studio.comfy_inputs import ENCODER_BLOCK, ENCODER_RATE, write_inputs
 from studio.comfy_result import RESULT_CLASS
 from studio.comfy_run import STAGES
+from studio.diffusers_setup import prepare_libraries
 from studio.errors import BadInput, EngineFailed
 from studio.families import LTX
 from studio.home import Home
@@ -23,7 +25,9 @@ from studio.modes import MODES
 from studio.plan import Anchor, ControlClip, LoraUse
 from studio.planning import plan_request
 from studio.presets import STG_BLOCK, Guidance
+from studio.progress import Progress
 from studio.request import read_request
+from studio.weights_demo import ensure_demo
 
 CLIP_MODES = [mode for mode in MODES if MODES[mode].makes == "video"]
 PRESETS = ("fast", "balanced", "quality")
@@ -33,14 +37,21 @@ SMALL = {"width": 256, "height": 256, "seconds": 0.7}
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A home where the ComfyUI engine looks installed and all of its files are there, empty."""
+def home(tmp_path_factory, demo_home):
+    """A home where the ComfyUI engine looks installed and all of its files are there, empty.
+
+    What draws control maps is no part of ComfyUI and runs: it is the demo's.
+    """
     home = Home(tmp_path_factory.mktemp("comfy graphs"))
     engine = home.root / "comfyui" / "execution.py"
     names = [f"{file.folder}/{file.names[0]}" for file in LTX.comfy_files.values()]
     for path in (engine, *(home.models / name for name in names)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    prepare_libraries()
+    for role, repo in LTX.control_models.items():
+        demo = ensure_demo(demo_home, LTX.id) / "control" / role
+        shutil.copytree(demo, home.models / "control" / repo.split("/")[1])
     for adapter in LTX.adapters.values():
         write_lora(home.models / "loras" / adapter.file, adapter.reference_downscale)
     write_lora(home.models / "loras" / "mine" / "boats.safetensors")
@@ -73,6 +84,10 @@ def plan(home, media, monkeypatch):
         return made
 
     return make
+
+
+def silent(plan):
+    return Progress(plan, lambda event: None)
 
 
 def bound(plan):
@@ -159,7 +174,7 @@ def test_every_difference_of_plans_changes_the_graph_or_its_inputs(
             if bound(other).nodes == bound(first).nodes:
                 names = [tmp_path / f"{field.name} {number}" for number in range(2)]
                 for made, folder in zip((first, other), names, strict=True):
-                    write_inputs(made, made.task, folder)
+                    write_inputs(made, made.task, folder, silent(made))
                 assert contents(names[0]) != contents(names[1]), (field.name, value)
                 for folder in names:
                     for file in folder.iterdir():
@@ -221,7 +236,7 @@ def test_given_sound_is_frozen_in_both_stages_and_not_decoded(plan, mode):
 
 def test_sound_is_written_so_that_comfyui_cuts_nothing_off_its_beginning(plan, media, tmp_path):
     made = plan("a2v")
-    write_inputs(made, made.task, tmp_path / "inputs")
+    write_inputs(made, made.task, tmp_path / "inputs", silent(made))
     heard = load_sound(tmp_path / "inputs" / SOUND)
     assert heard.rate == ENCODER_RATE and heard.samples.shape[1] % ENCODER_BLOCK == 0
     assert heard.seconds >= made.task.seconds

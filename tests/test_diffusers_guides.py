@@ -1,5 +1,6 @@
 """What clips are made from beside words, on the demo weights: pictures, sounds, control clips."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from clip_runs import (
     FRAMES,
     LATENT_FRAMES,
     SHORT,
+    SIDE,
     TINY,
     ClipRuns,
     frames_of,
@@ -18,11 +20,15 @@ from clip_runs import (
 )
 
 from studio import sizes
+from studio.clip_media import control_frames
 from studio.diffusers_loras import adapter_name
-from studio.errors import BadInput
+from studio.errors import BadInput, Cancelled
+from studio.events import StageStarted, StepDone
+from studio.families import DEPTH_ESTIMATOR, PERSON_DETECTOR, POSE_ESTIMATOR
 from studio.media_clips import probe_clip
 from studio.media_sound import load_sound
-from studio.plan import Anchor, ControlClip, Edges, SoundTrack
+from studio.plan import Anchor, ControlClip, Depth, Edges, Pose, SoundTrack
+from studio.progress import Progress
 from studio.torch_latents import load_latents
 
 
@@ -155,17 +161,57 @@ def test_control_clip_is_seen_in_the_first_stage_only(clips):
 
 
 def test_control_settings_change_the_frames(clips):
-    def style(edges=Edges(92, 200), strength=1.0, lora=1.0):  # noqa: B008
-        control = ControlClip(clips.media / "video.mp4", edges, strength, 2)
+    def style(drawn=Edges(92, 200), strength=1.0, lora=1.0):  # noqa: B008
+        control = ControlClip(clips.media / "video.mp4", drawn, strength, 2)
         loras = [clips.lora("union-control", lora)]
         return frames_of(
             clips.make(clips.plan("style", clip={"control": control}, loras=loras, **TINY))
         )
 
     base = style()
-    assert not np.array_equal(base, style(edges=None))
+    maps = [base, style(drawn=None), *map(style, estimated(clips))]
+    for one, other in itertools.combinations(maps, 2):
+        assert not np.array_equal(one, other)
     assert not np.array_equal(base, style(strength=0.5))
     assert not np.array_equal(base, style(lora=0.5))
+
+
+def estimated(clips):
+    model = clips.weights.control_model
+    yield Depth(model(DEPTH_ESTIMATOR))
+    yield Pose(model(PERSON_DETECTOR), model(POSE_ESTIMATOR))
+
+
+@pytest.mark.parametrize("kind", [Depth, Pose])
+@pytest.mark.parametrize("preset", ["fast", "balanced"])
+def test_estimated_maps_have_the_size_of_the_first_stage(clips, kind, preset):
+    (drawn,) = (one for one in estimated(clips) if isinstance(one, kind))
+    control = ControlClip(clips.media / "video.mp4", drawn, 1.0, 2)
+    plan = clips.plan("style", preset, clip={"frames": 17, "control": control})
+    events = []
+    maps = control_frames(plan, plan.task, control, Progress(plan, events.append))
+    assert maps.shape == (17, *([SIDE >> (len(plan.sampling) - 1)] * 2), 3)
+    # The clip has 12 frames, and holds the last one.
+    assert (maps[11:] == maps[11]).all() and (maps[0] != maps[11]).any()
+    index = [stage.id for stage in plan.stages].index("condition")
+    assert events == [StageStarted(index, 12), *(StepDone(done, 12) for done in (4, 8, 12))]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_cancel_stops_while_the_control_clip_is_looked_at(clips, number):
+    control = ControlClip(clips.media / "video.mp4", list(estimated(clips))[number], 1.0, 2)
+    plan = clips.plan("style", clip={"control": control}, **TINY)
+    heard = []
+
+    def cancel(event):
+        heard.append(event)
+        if isinstance(event, StepDone):
+            raise Cancelled("The job was cancelled.")
+
+    with pytest.raises(Cancelled), clips.denoiser_calls() as calls:
+        clips.make(plan, cancel)
+    assert not calls and heard[-1] == StepDone(4, 9)
+    assert len(frames_of(clips.make(plan))) == FRAMES
 
 
 def test_a_control_clip_that_ends_early_holds_its_last_frame(clips):

@@ -1,4 +1,4 @@
-"""The engine in processes of its own: what it prints, and a torchvision that cannot be used."""
+"""The engine in processes of its own: what it prints, beside companions that cannot be used."""
 
 import subprocess
 import sys
@@ -56,25 +56,26 @@ def output_beside(folder, tmp_path, demo_home):
 
 
 @pytest.fixture
-def broken_torchvision(tmp_path):
-    """Found and versioned like the real one; fails as one that was built for another torch."""
+def broken_companions(tmp_path):
+    """Found and versioned like the real ones; fail as those that were built for another torch."""
     folder = tmp_path / "site"
-    (folder / "torchvision").mkdir(parents=True)
-    (folder / "torchvision-0.28.0.dist-info").mkdir()
-    (folder / "torchvision-0.28.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n"
-    )
-    (folder / "torchvision" / "extension.py").write_text("")
-    (folder / "torchvision" / "__init__.py").write_text(
-        "from torchvision import extension\n"
-        "raise RuntimeError('operator torchvision::nms does not exist')\n"
-    )
+    for name, version, error in (
+        ("torchvision", "0.28.0", "RuntimeError('operator torchvision::nms does not exist')"),
+        ("torchaudio", "2.11.0", "OSError('Could not load this library')"),
+    ):
+        (folder / name).mkdir(parents=True)
+        (folder / f"{name}-{version}.dist-info").mkdir()
+        (folder / f"{name}-{version}.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        (folder / name / "extension.py").write_text("")
+        (folder / name / "__init__.py").write_text(f"from {name} import extension\nraise {error}\n")
     return folder
 
 
-def test_engine_makes_pictures_in_silence_beside_a_broken_torchvision(
-    tmp_path, demo_home, broken_torchvision
+def test_engine_makes_pictures_in_silence_beside_broken_companions(
+    tmp_path, demo_home, broken_companions
 ):
-    stdout, stderr = output_beside(broken_torchvision, tmp_path, demo_home)
+    stdout, stderr = output_beside(broken_companions, tmp_path, demo_home)
     assert stdout.splitlines() == ["photo (64, 64)", "image (64, 64)", "edit (64, 64)"]
     assert stderr == ""

@@ -6,8 +6,9 @@ from requests_of_modes import Media, another, raw_request, without_notes
 from safetensors.numpy import save_file
 
 from studio.errors import BadInput, MissingWeights
+from studio.families import CONTROL_LORA, LTX
 from studio.modes import MODES
-from studio.plan import Clip, Edit
+from studio.plan import Clip, Depth, Edges, Edit, Pose
 from studio.planning import plan_request
 from studio.request import read_request, with_seed
 
@@ -138,6 +139,48 @@ def test_keyframe_and_lipsync_plans_hold_what_they_are_given(demo_home, media):
     assert lips.sound.noise_floor == 60.0 and lips.first and not lips.last
     plain = plan(demo_home, "lipsync", raw_request("lipsync", media, noise_floor="none")).task
     assert plain.sound.noise_floor is None
+
+
+def test_control_map_is_what_was_chosen(demo_home, media):
+    def control_map(**more):
+        return plan(demo_home, "style", raw_request("style", media, **more)).task.control.map
+
+    folder = demo_home.demo / "ltx-2.3" / "control"
+    assert control_map() == Edges(92, 200)
+    assert control_map(control="depth") == Depth(folder / "depth")
+    assert control_map(control="pose") == Pose(folder / "person", folder / "pose")
+    assert control_map(control="given") is None
+
+
+@pytest.mark.parametrize(
+    ("control", "repo"),
+    [
+        ("depth", "depth-anything/Depth-Anything-V2-Small-hf"),
+        ("pose", "PekingU/rtdetr_r50vd_coco_o365"),
+        ("pose", "usyd-community/vitpose-base-simple"),
+    ],
+)
+def test_missing_control_model_is_named_with_its_folder(home, media, control, repo):
+    """Real weights, empty: only planning looks at them."""
+    present = [
+        "diffusers/LTX-2.3-Diffusers/model_index.json",
+        f"loras/{LTX.adapters[CONTROL_LORA].file}",
+        f"loras/{LTX.adapters['distilled'].file}",
+        *(f"control/{one.split('/')[1]}/config.json" for one in LTX.control_models.values()),
+    ]
+    for name in present:
+        (home.models / name).parent.mkdir(parents=True, exist_ok=True)
+        (home.models / name).touch()
+    factors = {f"{LORA_LAYERS['ltx-2.3']}.lora_{side}.weight": np.zeros((4, 4)) for side in "AB"}
+    save_file(factors, home.models / present[1])
+    raw = raw_request("style", media, control=control, engine="diffusers")
+    assert not plan(home, "style", raw).weights.demo
+    folder = home.models / "control" / repo.split("/")[1]
+    (folder / "config.json").unlink()
+    with pytest.raises(MissingWeights) as caught:
+        plan(home, "style", raw)
+    assert f"'{repo}'" in str(caught.value) and f"'{folder}'" in str(caught.value)
+    assert plan(home, "style", {**raw, "control": "canny"}).task.control.map == Edges(92, 200)
 
 
 def test_control_clip_is_as_small_as_its_lora_says(demo_home, media, loras):

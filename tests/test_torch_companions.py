@@ -1,19 +1,18 @@
 """torchvision and torchaudio beside any torch, in whichever order the engines start."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from comfy_here import MISSING
 
 ROOT = Path(__file__).parent.parent
-NEEDED = ("torchvision", "torchaudio")
 
 pytestmark = [
     pytest.mark.comfy,
     pytest.mark.skipif(
-        any(importlib.util.find_spec(name) is None for name in NEEDED),
+        any(name in MISSING for name in ("torchvision", "torchaudio")),
         reason="needs torchvision and torchaudio, which only ComfyUI requires",
     ),
 ]
