@@ -1,21 +1,13 @@
-"""A LoRA file's header: its keys, shapes and metadata, without reading a tensor.
+"""A LoRA file's header: the layers that it changes, without reading a tensor."""
 
-File format: 8 bytes little-endian length, that many bytes of JSON, then the tensors
-(https://github.com/huggingface/safetensors#format).
-"""
-
-import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from studio.errors import BadInput
+from studio.safetensors_header import BrokenHeader, Entry, ShortFile, read_safetensors_header
 
-# The limit of the safetensors library itself.
-HEADER_LIMIT = 100_000_000
 MEGABYTE = 1_000_000
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -28,13 +20,6 @@ _FACTOR = re.compile(
     r"(?:(?P<down>lora_A|lora_down|lora\.down)|(?P<up>lora_B|lora_up|lora\.up)|(?P<alpha>alpha))"
     r"(?:\.default)?(?:\.weight)?$"
 )
-
-
-class Entry(NamedTuple):
-    """A tensor's shape and its dtype as safetensors writes it ("BF16")."""
-
-    shape: tuple[int, ...]
-    dtype: str
 
 
 @dataclass(frozen=True)
@@ -62,20 +47,7 @@ def read_header(path: Path) -> LoraHeader:
 
     Raises BadInput where the file is missing, not in safetensors format, incomplete, or no LoRA.
     """
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            length = int.from_bytes(file.read(8), "little")
-            raw = file.read(length) if length <= HEADER_LIMIT else b""
-    except OSError as error:
-        raise BadInput(
-            f"The LoRA '{path.name}' cannot be read: put it into the LoRA folder and choose it"
-            " again."
-        ) from error
-    if raw.startswith(b"{"):
-        _check_size(path.name, size, 8 + length)
-    header, data_size = _parse(path, raw)
-    _check_size(path.name, size, 8 + length + data_size)
+    header = _read(path)
     _check_lora(header)
     _check_factors(header)
     return header
@@ -93,29 +65,24 @@ def layers(keys: Iterable[str]) -> dict[str, Layer]:
     return {name: Layer(**role) for name, role in roles.items()}
 
 
-def _check_size(name: str, size: int, needed: int) -> None:
-    if size < needed:
-        raise BadInput(
-            f"The LoRA '{name}' is incomplete, {size / MEGABYTE:.1f} of {needed / MEGABYTE:.1f} MB"
-            " are here: download it again."
-        )
-
-
-def _parse(path: Path, raw: bytes) -> tuple[LoraHeader, int]:
-    """The header and the bytes of tensors that follow it."""
+def _read(path: Path) -> LoraHeader:
     try:
-        content = json.loads(raw)
-        notes = {str(key): str(note) for key, note in content.pop("__metadata__", {}).items()}
-        tensors = {
-            key: Entry(tuple(map(int, entry["shape"])), str(entry["dtype"]))
-            for key, entry in content.items()
-        }
-        data_size = max((int(entry["data_offsets"][1]) for entry in content.values()), default=0)
-        return LoraHeader(path, tensors, notes), data_size
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        header = read_safetensors_header(path)
+    except OSError as error:
+        raise BadInput(
+            f"The LoRA '{path.name}' cannot be read: put it into the LoRA folder and choose it"
+            " again."
+        ) from error
+    except ShortFile as short:
+        raise BadInput(
+            f"The LoRA '{path.name}' is incomplete, {short.size / MEGABYTE:.1f} of"
+            f" {short.needed / MEGABYTE:.1f} MB are here: download it again."
+        ) from short
+    except BrokenHeader as error:
         raise BadInput(
             f"'{path.name}' is not a safetensors file: choose a LoRA in that format."
         ) from error
+    return LoraHeader(path, header.tensors, header.metadata)
 
 
 def _check_lora(header: LoraHeader) -> None:

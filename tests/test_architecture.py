@@ -10,11 +10,23 @@ STUDIO = Path(__file__).parent.parent / "studio"
 # From the ground up. A name ending in "…" stands for all modules with that prefix.
 FLOORS = (
     ("ground", ("sizes", "home", "errors", "__init__")),
-    ("files", ("media_…", "quality", "control_…", "recipe…", "outputs", "inputs", "disk")),
+    (
+        "files",
+        (
+            "media_…",
+            "quality",
+            "control_…",
+            "recipe…",
+            "outputs",
+            "inputs",
+            "disk",
+            "safetensors_header",
+        ),
+    ),
     ("installing", ("comfy_pins", "comfy_clone", "comfy_install")),
     (
         "data",
-        ("presets", "fields", "families", "mode_controls", "modes", "weights", "weights_lora…"),
+        ("presets", "fields", "families", "mode_controls", "modes", "hub_file", "weights…"),
     ),
     ("contract", ("plan", "progress", "events")),
     (

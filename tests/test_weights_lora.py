@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from studio.errors import BadInput
 from studio.families import FAMILIES
+from studio.safetensors_header import Entry
 from studio.weights_demo import demo_lora, ensure_demo
 from studio.weights_lora import (
     LABELS,
@@ -34,7 +35,6 @@ from studio.weights_lora import (
     reference_downscale_factor,
     require_family,
 )
-from studio.weights_lora_header import Entry
 
 RANK = 4
 
