@@ -12,6 +12,9 @@ from studio.errors import BadInput, EngineFailed
 
 Failure = type[BadInput] | type[EngineFailed]
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What an OSError says where the disk, or the user's share of it, has no room left."""
+
 _FULL = "The disk that holds {folder} is full: free some space there, or use another disk."
 _DENIED = "The studio may not write in {folder}: allow it, or use another folder."
 _NO_FOLDER = "{folder} cannot be used as a folder: a file has its place, move that file away."
@@ -37,9 +40,13 @@ def disk_errors(folder: Path, failure: Failure) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        sentence = _SENTENCES.get(error.errno, _UNKNOWN)
-        reason = error.strerror or "no reason given"
-        raise failure(sentence.format(folder=folder, reason=reason)) from error
+        raise failure(explain(error, folder)) from error
+
+
+def explain(error: OSError, folder: Path) -> str:
+    """One sentence on why `folder` could not be used."""
+    sentence = _SENTENCES.get(error.errno, _UNKNOWN)
+    return sentence.format(folder=folder, reason=error.strerror or "no reason given")
 
 
 @contextmanager

@@ -1,5 +1,22 @@
 """The studio's own errors. Their text is one plain sentence that a user can act on."""
 
+from typing import Literal
+
+FetchFailure = Literal[
+    "no-token",
+    "licence",
+    "denied",
+    "not-found",
+    "offline",
+    "no-network",
+    "busy",
+    "stalled",
+    "corrupt",
+    "disk-full",
+    "disk",
+]
+"""The ways in which a file of the Hub cannot be had."""
+
 
 class StudioError(Exception):
     """Anything the studio refuses or fails to do. `str(error)` is shown to the user as it is."""
@@ -18,6 +35,14 @@ class BadInput(StudioError):
 
 class MissingWeights(StudioError):
     """A file that the mode needs is not on this machine."""
+
+
+class FetchFailed(StudioError):
+    """A file could not be brought here from the Hub; what has arrived of it is kept."""
+
+    def __init__(self, sentence: str, kind: FetchFailure) -> None:
+        super().__init__(sentence)
+        self.kind = kind
 
 
 class EngineFailed(StudioError):

@@ -94,3 +94,12 @@ def media(tmp_path_factory):
 @pytest.fixture
 def runs(comfy_home, comfy_engine, media, tmp_path):
     return ComfyRuns(comfy_home, comfy_engine, media, tmp_path)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A Hub on loopback, and huggingface_hub's cache in `tmp_path / "cache"`."""
+    from local_hub import LocalHub, connected
+
+    with connected(LocalHub(), tmp_path / "cache", monkeypatch) as started:
+        yield started
