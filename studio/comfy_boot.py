@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio import model_places
 from studio.comfy_latents import LATENTS_CLASS, Sampled, latents_node
+from studio.comfy_loaders import KINDS
 from studio.comfy_rescale import RESCALE_CLASS, AIOStudioRescale
 from studio.comfy_result import RESULT_CLASS, Result, result_node
 from studio.comfy_server import QuietServer, install_quiet_server
@@ -195,8 +197,12 @@ def _use_folders(home: Home) -> None:
     for folders, _ in folder_paths.folder_names_and_paths.values():
         # Once each: the folders of packs lie elsewhere and stay.
         folders[:] = dict.fromkeys(_moved(Path(one), before, home.models) for one in folders)
-    loras = folder_paths.folder_names_and_paths["loras"][0]
-    loras[:] = [str(home.models / "loras"), str(linked_loras(home))]
+    for kind in (*KINDS.values(), "loras"):
+        # The studio's own first, then where other programs keep theirs, then what lies elsewhere.
+        others = model_places.folders(home, kind)
+        places = (home.models / kind, *others, linked_models(home) / kind)
+        paths = folder_paths.folder_names_and_paths[kind][0]
+        paths[:] = dict.fromkeys(map(str, places))
     for kind, set_folder in (
         ("input", folder_paths.set_input_directory),
         ("output", folder_paths.set_output_directory),
@@ -213,9 +219,9 @@ def _moved(folder: Path, before: Path, now: Path) -> str:
     return str(now / folder.relative_to(before) if inside else folder)
 
 
-def linked_loras(home: Home) -> Path:
-    """Where LoRAs that lie outside the LoRA folder are linked, as ComfyUI finds them by name."""
-    return home.scratch / "comfy" / "loras"
+def linked_models(home: Home) -> Path:
+    """Where models that lie in no folder of ComfyUI's are linked, as it finds them by name."""
+    return home.scratch / "comfy" / "models"
 
 
 def _forget() -> None:

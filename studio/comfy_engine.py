@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from studio.clip_media import given_sound
-from studio.comfy_boot import boot, linked_loras
+from studio.comfy_boot import boot, linked_models
 from studio.comfy_graph import Graph
 from studio.comfy_graphs import WORKFLOWS, bind
 from studio.comfy_inputs import write_inputs
@@ -24,11 +24,13 @@ from studio.events import Emit
 from studio.home import Home
 from studio.media_clips import write_clip
 from studio.media_sound import Sound, fit_length
+from studio.model_places import folders, is_whole_model
 from studio.modes import DECODE
 from studio.plan import Clip, EstimatedMap, Plan
 from studio.progress import Progress
 from studio.torch_device import engine_errors
 from studio.torch_latents import load_latents
+from studio.weights_link import link_into
 
 FILE_NAME = "clip.mp4"
 
@@ -89,7 +91,7 @@ class ComfyEngine:
         own = self._home.root / "workflows"
         folder = own if (own / f"{plan.mode}.json").is_file() else WORKFLOWS
         found = load_latents(scratch, plan)
-        graph = bind(plan, job, self._lora_name, folder, sampled=found is not None)
+        graph = bind(plan, job, self._file_name, folder, sampled=found is not None)
         self._comfy.sampled[job] = Sampled(plan, scratch, found)
         brought = self._home.scratch / "comfy" / "input" / job
         try:
@@ -121,25 +123,15 @@ class ComfyEngine:
         graph.give("Decode picture", **SMALL_TILES)
         return ComfyRun(self._comfy, plan, graph, progress).result(job)
 
-    def _lora_name(self, path: Path) -> str:
-        """As ComfyUI lists it; one from outside the LoRA folder is linked into another first."""
-        own = self._home.models / "loras"
-        if own in path.parents:
-            return str(path.relative_to(own))
+    def _file_name(self, kind: str, path: Path) -> str:
+        """As ComfyUI lists it; what lies in none of its folders is linked into one first."""
+        for folder in folders(self._home, kind):
+            if folder in path.parents:
+                return str(path.relative_to(folder))
         mark = hashlib.sha256(f"{path.resolve()}|{path.stat().st_mtime_ns}".encode()).hexdigest()
-        link = linked_loras(self._home) / f"{mark[:16]}.safetensors"
-        if not link.exists():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            _link(path.resolve(), link)
+        link = linked_models(self._home) / kind / f"{path.stem}-{mark[:16]}{path.suffix}"
+        link_into(path.resolve(), link)
         return link.name
-
-
-def _link(path: Path, link: Path) -> None:
-    try:
-        link.symlink_to(path)
-    except OSError:
-        # Windows lets few users make links.
-        shutil.copyfile(path, link)
 
 
 def _reading(plan: Plan) -> str | None:
@@ -147,12 +139,17 @@ def _reading(plan: Plan) -> str | None:
 
 
 def _require_files(plan: Plan) -> None:
-    """Raises MissingWeights. ComfyUI itself would only say that a value is not in a list."""
+    """Raises MissingWeights. ComfyUI itself would only say that a value is not in a list, and
+    reads past the end of a file that is cut short."""
     for path in (*plan.weights.files.values(), *(use.path for use in plan.loras)):
         if not path.is_file():
             raise MissingWeights(
                 f"The file '{path.name}' is not in '{path.parent}': put it there, or choose other"
                 " weights."
+            )
+        if not is_whole_model(path):
+            raise MissingWeights(
+                f"The file '{path.name}' is damaged: delete it and fetch it again."
             )
 
 

@@ -4,19 +4,20 @@ The files in `workflows/` are graphs of core nodes that run in ComfyUI as they a
 stages. All numbers come from the plan: the graphs do no arithmetic.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 from studio import sizes
 from studio.comfy_graph import Graph, Inputs, load_graph
 from studio.comfy_latents import LATENTS_CLASS
+from studio.comfy_loaders import NameFile, load_weights
 from studio.comfy_rescale import RESCALE_CLASS
 from studio.comfy_result import RESULT_CLASS
 from studio.errors import EngineFailed
-from studio.families import CONTROL_LORA
 from studio.plan import Anchor, Clip, Plan
 from studio.presets import STG_BLOCK, Guidance, Sampling
+from studio.registry import CONTROL_LORA
 
 WORKFLOWS = Path(__file__).parent.parent / "workflows"
 
@@ -29,12 +30,9 @@ DEV_SCHEDULE = {"max_shift": 2.05, "base_shift": 0.95, "stretch": True, "termina
 
 UNGUIDED = Guidance()
 
-NameLora = Callable[[Path], str]
-"""The name by which ComfyUI finds a LoRA file."""
-
 
 def bind(
-    plan: Plan, job: str, name_lora: NameLora, folder: Path = WORKFLOWS, sampled: bool = False
+    plan: Plan, job: str, name_file: NameFile, folder: Path = WORKFLOWS, sampled: bool = False
 ) -> Graph:
     """The graph of the plan's mode, ready to be validated and run; no path is in it.
 
@@ -43,7 +41,7 @@ def bind(
     """
     graph = load_graph(folder / f"{plan.mode}.json")
     clip = cast(Clip, plan.task)
-    _set_weights(graph, plan)
+    load_weights(graph, plan.weights.files, name_file)
     graph.give("Prompt", text=plan.prompt)
     graph.give("Negative prompt", text=plan.negative)
     _set_size(graph, plan, clip)
@@ -51,20 +49,12 @@ def bind(
     if len(plan.sampling) == 1:
         _drop_second_stage(graph)
     for number, sampling in enumerate(plan.sampling, start=1):
-        _set_stage(graph, plan, number, sampling, name_lora)
-    _set_control_lora(graph, plan, name_lora)
+        _set_stage(graph, plan, number, sampling, name_file)
+    _set_control_lora(graph, plan, name_file)
     _hand_over(graph, clip, job)
     _keep_latents(graph, job, sampled)
     graph.keep_only(RESULT)
     return graph
-
-
-def _set_weights(graph: Graph, plan: Plan) -> None:
-    files = {role: path.name for role, path in plan.weights.files.items()}
-    graph.give("Checkpoint", ckpt_name=files["checkpoint"])
-    graph.give("Audio VAE", ckpt_name=files["checkpoint"])
-    graph.give("Text encoder", text_encoder=files["text_encoder"], ckpt_name=files["checkpoint"])
-    graph.give("Upscaler", model_name=files["upscaler"])
 
 
 def _set_size(graph: Graph, plan: Plan, clip: Clip) -> None:
@@ -119,7 +109,7 @@ def _drop_second_stage(graph: Graph) -> None:
 
 
 def _set_stage(
-    graph: Graph, plan: Plan, number: int, sampling: Sampling, name_lora: NameLora
+    graph: Graph, plan: Plan, number: int, sampling: Sampling, name_file: NameFile
 ) -> None:
     stage = f"stage {number}"
     graph.give(f"Seed, {stage}", noise_seed=plan.seed + number - 1)
@@ -128,7 +118,9 @@ def _set_stage(
     _set_guidance(graph, stage, sampling)
     loras = [(plan.weights.adapter(one.name), one.strength) for one in sampling.adapters]
     loras += [(use.path, use.strength) for use in plan.loras if use.label != CONTROL_LORA]
-    _set_loras(graph, stage, [(name_lora(path), strength) for path, strength in loras if strength])
+    _set_loras(
+        graph, stage, [(name_file("loras", path), strength) for path, strength in loras if strength]
+    )
 
 
 def _set_noise_levels(graph: Graph, number: int, sampling: Sampling) -> None:
@@ -188,10 +180,10 @@ def _set_loras(graph: Graph, stage: str, loras: list[tuple[str, float]]) -> None
         graph.put_before(first, "model", f"LoRA {number}, {stage}", "LoraLoaderModelOnly", inputs)
 
 
-def _set_control_lora(graph: Graph, plan: Plan, name_lora: NameLora) -> None:
+def _set_control_lora(graph: Graph, plan: Plan, name_file: NameFile) -> None:
     for use in plan.loras:
         if use.label == CONTROL_LORA:
-            name = name_lora(use.path)
+            name = name_file("loras", use.path)
             graph.give("Control LoRA", lora_name=name, strength_model=use.strength)
 
 

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from studio.demo_init import fill_random
-from studio.families import DEPTH_ESTIMATOR, PERSON_DETECTOR, POSE_ESTIMATOR
+from studio.registry import DEPTH_ESTIMATOR, PERSON_DETECTOR, POSE_ESTIMATOR
 
 WIDTH = 32
 COCO_JOINTS = 17

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from studio.demo_init import uniform
-from studio.families import LTX, QWEN_IMAGE, Adapter
+from studio.families import LTX, QWEN_IMAGE
+from studio.registry import Adapter
 from studio.weights_lora import ltx_original_name
 
 RANK = 4

@@ -33,11 +33,11 @@ from studio.diffusers_schedulers import scheduler_for
 from studio.diffusers_sound import decode_sound
 from studio.disk import disk_errors
 from studio.errors import EngineFailed
-from studio.families import CONTROL_LORA
 from studio.media_clips import Frames, write_clip
 from studio.media_sound import Sound, fit_length
 from studio.plan import Clip, LoraUse, Plan
 from studio.progress import Progress
+from studio.registry import CONTROL_LORA
 from studio.torch_device import Device, generator, is_out_of_memory, place, release_memory
 from studio.torch_latents import load_latents, require_finite, save_latents
 from studio.weights import Weights

@@ -1,7 +1,10 @@
-"""The model families: the sizes they were trained on and the adapters that their presets need."""
+"""The model families: the sizes they were trained on, and the weights that there are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from studio import registry
+from studio.registry import Adapter, ModelFolder, Variant
 
 
 @dataclass(frozen=True)
@@ -33,23 +36,6 @@ class Canvas:
 
 
 @dataclass(frozen=True)
-class Adapter:
-    """A LoRA of the model makers, named by its file in the LoRA folder."""
-
-    file: str
-    reference_downscale: int = 1
-    """How much smaller its control clip is given; a file's own metadata wins where it is here."""
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """A file in ComfyUI's model folders; the first of `names` that is there is used."""
-
-    folder: str
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Family:
     id: str
     label: str
@@ -57,17 +43,29 @@ class Family:
     """What the sides of a one-stage result must be multiples of."""
     canvas: Canvas
     demo_canvas: Canvas
-    folders: Mapping[str, str]
-    """Diffusers folders below `models/diffusers`, by the label shown to the user."""
+    variants: tuple[Variant, ...]
+    """The sets of weights that the studio knows, the preferred first."""
     checkpoints: bool = False
-    """Single files in `models/checkpoints` belong to this family."""
-    upsampler: str | None = None
-    """Diffusers folder of the x2 latent upsampler below `models/diffusers`."""
-    adapters: Mapping[str, Adapter] = field(default_factory=dict)
-    comfy_files: Mapping[str, ModelFile] = field(default_factory=dict)
-    """What the ComfyUI engine needs, by the role that the graphs know it under."""
-    control_models: Mapping[str, str] = field(default_factory=dict)
-    """The Hub repositories of what looks at a control clip, by role; all are Apache-2.0."""
+    """The user's own single files in `checkpoints` run too."""
+    control_models: Mapping[str, ModelFolder] = field(default_factory=dict)
+    """What draws control maps of a clip, by role."""
+
+    def variants_of(self, engine: str) -> tuple[Variant, ...]:
+        return tuple(one for one in self.variants if one.engine == engine)
+
+    @property
+    def adapters(self) -> Mapping[str, Adapter]:
+        """Every LoRA of the model makers by its name, as the preferred variant has it."""
+        return {
+            name: adapter
+            for one in reversed(self.variants)
+            for name, adapter in one.adapters.items()
+        }
+
+    @property
+    def upscales(self) -> bool:
+        """Whether clips are made in two stages."""
+        return any("upsampler" in one.parts for one in self.variants)
 
 
 # Areas of the reference pictures: constants of diffusers' QwenImageEditPlusPipeline.
@@ -129,29 +127,13 @@ _LTX_BUCKETS = (
     Bucket("Full HD 16:9", 1920, 1088),
 )
 
-CONTROL_LORA = "union-control"
-"""The adapter that makes a transformer follow a control clip."""
-
-DEPTH_ESTIMATOR, PERSON_DETECTOR, POSE_ESTIMATOR = "depth", "person", "pose"
-"""Roles of the models that draw control maps. Both engines use them."""
-
-_CAMERA_MOVES = (
-    "static",
-    "dolly-in",
-    "dolly-out",
-    "dolly-left",
-    "dolly-right",
-    "jib-up",
-    "jib-down",
-)
-
 SDXL = Family(
     id="sdxl",
     label="SDXL",
     multiple=8,
     canvas=_canvas(_SDXL_BUCKETS, 512, 2048),
     demo_canvas=_DEMO_CANVAS,
-    folders={"epiCRealism XL": "epicrealismxl"},
+    variants=registry.SDXL_VARIANTS,
     checkpoints=True,
 )
 
@@ -161,11 +143,7 @@ QWEN_IMAGE = Family(
     multiple=16,
     canvas=_canvas(_QWEN_BUCKETS, 256, 2048),
     demo_canvas=_DEMO_CANVAS,
-    folders={"Qwen-Image": "Qwen-Image"},
-    adapters={
-        "lightning-4steps": Adapter("Qwen-Image-Lightning-4steps-V2.0.safetensors"),
-        "lightning-8steps": Adapter("Qwen-Image-Lightning-8steps-V1.1.safetensors"),
-    },
+    variants=registry.QWEN_IMAGE_VARIANTS,
 )
 
 QWEN_IMAGE_EDIT = Family(
@@ -175,11 +153,7 @@ QWEN_IMAGE_EDIT = Family(
     multiple=32,
     canvas=_canvas((Bucket("Square 1:1", 1024, 1024),), 256, 2048),
     demo_canvas=_DEMO_CANVAS,
-    folders={"Qwen-Image-Edit-2509": "Qwen-Image-Edit-2509"},
-    adapters={
-        "lightning-4steps": Adapter("Qwen-Image-Edit-2509-Lightning-4steps-V1.0-bf16.safetensors"),
-        "lightning-8steps": Adapter("Qwen-Image-Edit-2509-Lightning-8steps-V1.0-bf16.safetensors"),
-    },
+    variants=registry.QWEN_EDIT_VARIANTS,
 )
 
 LTX = Family(
@@ -188,36 +162,8 @@ LTX = Family(
     multiple=32,
     canvas=_canvas(_LTX_BUCKETS, 256, 1920),
     demo_canvas=_DEMO_CANVAS,
-    folders={"LTX-2.3": "LTX-2.3-Diffusers"},
-    upsampler="LTX-2.3-spatial-upscaler-x2",
-    adapters={
-        "distilled": Adapter("ltx-2.3-22b-distilled-lora-384-1.1.safetensors"),
-        CONTROL_LORA: Adapter(
-            "ltx-2.3-22b-ic-lora-union-control-ref0.5.safetensors", reference_downscale=2
-        ),
-        "detailer": Adapter("ltx-2-19b-ic-lora-detailer.safetensors"),
-        **{
-            f"camera-{move}": Adapter(f"ltx-2-19b-lora-camera-control-{move}.safetensors")
-            for move in _CAMERA_MOVES
-        },
-    },
-    comfy_files={
-        "checkpoint": ModelFile(
-            "checkpoints", ("ltx-2.3-22b-dev.safetensors", "ltx-2.3-22b-dev-fp8.safetensors")
-        ),
-        "text_encoder": ModelFile(
-            "text_encoders",
-            ("gemma_3_12B_it_fp4_mixed.safetensors", "gemma_3_12B_it.safetensors"),
-        ),
-        "upscaler": ModelFile(
-            "latent_upscale_models", ("ltx-2.3-spatial-upscaler-x2-1.1.safetensors",)
-        ),
-    },
-    control_models={
-        DEPTH_ESTIMATOR: "depth-anything/Depth-Anything-V2-Small-hf",
-        PERSON_DETECTOR: "PekingU/rtdetr_r50vd_coco_o365",
-        POSE_ESTIMATOR: "usyd-community/vitpose-base-simple",
-    },
+    variants=registry.LTX_VARIANTS,
+    control_models=registry.CONTROL_MODELS,
 )
 
 FAMILIES: Mapping[str, Family] = {

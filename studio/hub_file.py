@@ -26,3 +26,12 @@ class HubFile:
     def page(self) -> str:
         """Where a person reads about the repository and accepts its licence."""
         return f"https://huggingface.co/{self.repo}"
+        return f"https://huggingface.co/{self.repo}"
+
+
+def lora_on_hub(name: str) -> HubFile | None:
+    """The file that `owner/repository/path.safetensors` means, None for any other name."""
+    parts = name.split("/")
+    if len(parts) < 3 or not all(parts) or not name.endswith(".safetensors"):
+        return None
+    return HubFile("/".join(parts[:2]), "/".join(parts[2:]))

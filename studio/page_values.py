@@ -9,6 +9,7 @@ from studio.errors import BadInput
 from studio.families import FAMILIES
 from studio.fields import LoraChoice, LoraControl, MediaControl
 from studio.home import Home
+from studio.model_places import names_in
 from studio.modes import Mode
 
 Raw = dict[str, object]
@@ -52,9 +53,7 @@ def own_loras(home: Home, family: str) -> list[str]:
 
 
 def _lora_files(home: Home) -> list[str]:
-    folder = home.models / "loras"
-    files = folder.rglob("*.safetensors")
-    return sorted(file.relative_to(folder).as_posix() for file in files)
+    return sorted(names_in(home, "loras"))
 
 
 def _chosen_loras(values: Sequence[object]) -> list[dict[str, object]]:

@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from studio.errors import BadInput
-from studio.families import CONTROL_LORA
+from studio import model_places
+from studio.errors import BadInput, MissingWeights
 from studio.fields import LoraChoice, MediaRole
 from studio.home import Home
+from studio.hub_file import lora_on_hub
 from studio.media_images import ImageInfo
 from studio.modes import DECODE, SAVE, UPSCALE, Stage
+from studio.needs import makers_loras
 from studio.plan import (
     Anchor,
     Clip,
@@ -32,6 +34,7 @@ from studio.planning_sizes import (
 )
 from studio.presets import Sampling
 from studio.request import Request, idle_controls
+from studio.weights_hub_cache import cached
 from studio.weights_lora import require_family
 
 NOISE_FLOORS: Mapping[str, float | None] = {
@@ -71,7 +74,7 @@ def plan_item(request: Request, number: int) -> Plan:
         width=size[0],
         height=size[1],
         sampling=_sampling(request),
-        loras=(*_makers_loras(request, control), *_user_loras(request)),
+        loras=(*_makers_loras(request), *_user_loras(request)),
         task=task,
         notes=tuple(notes),
     )
@@ -143,16 +146,12 @@ def _sound(request: Request) -> SoundTrack | None:
     return SoundTrack(request.files(field.name)[0], NOISE_FLOORS[request.text("noise_floor")])
 
 
-def _makers_loras(request: Request, control: ControlClip | None) -> list[LoraUse]:
+def _makers_loras(request: Request) -> list[LoraUse]:
     """The model makers' LoRAs that the controls ask for."""
-    asked: list[tuple[str, float]] = []
-    if control:
-        asked.append((CONTROL_LORA, request.number("control_lora_strength")))
-    if request.acts("camera_strength"):
-        asked.append((f"camera-{request.text('camera')}", request.number("camera_strength")))
-    if request.acts("detailer_strength"):
-        asked.append(("detailer", request.number("detailer_strength")))
-    return [LoraUse(name, request.weights.adapter(name), strength) for name, strength in asked]
+    return [
+        LoraUse(name, request.weights.adapter(name), strength)
+        for name, strength in makers_loras(request.mode, request.params)
+    ]
 
 
 def _user_loras(request: Request) -> list[LoraUse]:
@@ -170,12 +169,26 @@ def _user_lora(request: Request, choice: LoraChoice) -> LoraUse:
 
 
 def find_lora(home: Home, name: str) -> Path:
-    """The file called `name` in the LoRA folder, with or without its ending, or at that path.
+    """A LoRA by its name in a LoRA folder, with or without its ending, by its path, or on the Hub.
 
-    Raises BadInput where there is none.
+    Raises BadInput where there is none, MissingWeights for one that is on the Hub only.
     """
-    folder = home.models / "loras"
-    for path in (folder / name, folder / f"{name}.safetensors", Path(name).expanduser()):
-        if path.is_file():
-            return path
-    raise BadInput(f"There is no LoRA '{name}': put it into '{folder}' or give its path.", "loras")
+    listed = model_places.names_in(home, "loras")
+    for known in (name, f"{name}{model_places.ENDING}"):
+        if known in listed:
+            return listed[known]
+    if Path(name).expanduser().is_file():
+        return Path(name).expanduser()
+    remote = lora_on_hub(name)
+    if remote is None:
+        raise BadInput(
+            f"There is no LoRA '{name}': put it into '{home.models / 'loras'}', give its path, or"
+            " its place on the Hub as 'owner/repository/file.safetensors'.",
+            "loras",
+        )
+    here = cached(remote)
+    if here is None:
+        raise MissingWeights(
+            f"The LoRA '{name}' is not on this machine: run 'python -m studio fetch --lora {name}'."
+        )
+    return here

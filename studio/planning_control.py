@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from studio.errors import BadInput
-from studio.families import CONTROL_LORA, DEPTH_ESTIMATOR, PERSON_DETECTOR, POSE_ESTIMATOR
 from studio.plan import ControlClip, ControlMap, Depth, Edges, Pose
+from studio.registry import CONTROL_LORA, DEPTH_ESTIMATOR, PERSON_DETECTOR, POSE_ESTIMATOR
 from studio.request import Request
 from studio.weights_lora import reference_downscale_factor
 

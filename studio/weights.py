@@ -1,14 +1,21 @@
-"""Which weights are on this machine, and where: real ones in `models/`, else the demo weights."""
+"""Which weights are on this machine, and where: real ones wherever they lie, else the demo's."""
 
+import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from studio.errors import MissingWeights
-from studio.families import FAMILIES, Canvas, Family, ModelFile
+from studio import model_places
+from studio.errors import BadInput, MissingWeights
+from studio.families import FAMILIES, Canvas, Family
 from studio.home import Home
+from studio.registry import Adapter, Model, Variant
+from studio.safetensors_header import BrokenHeader, ShortFile, read_safetensors_header
 
 DEMO = "demo"
+
+_SDXL_TEXT_ENCODER = "conditioner.embedders.1."
+"""Only SDXL's checkpoints have a second text encoder under that name."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class Weights:
     family: str
     label: str
     base: Path
-    """A diffusers folder, or a single-file checkpoint."""
+    """A diffusers folder, a single-file checkpoint, or the transformer of split files."""
     adapters: Mapping[str, Path]
     """Where each LoRA of the registry belongs; the file may be missing."""
     upsampler: Path | None
@@ -26,7 +33,7 @@ class Weights:
     engine: str = "diffusers"
     """Which engine's files these are."""
     files: Mapping[str, Path] = field(default_factory=dict)
-    """The ComfyUI engine's files by role."""
+    """Every file and folder of real weights, by its role in the registry."""
     control_models: Mapping[str, Path] = field(default_factory=dict)
     """Where the folder of each control model of the registry belongs; it may be missing."""
 
@@ -36,12 +43,22 @@ class Weights:
         return family.demo_canvas if self.demo else family.canvas
 
     def adapter(self, name: str) -> Path:
-        """The file of a registry LoRA. Raises MissingWeights where it is not on this machine."""
+        """The file of a registry LoRA.
+
+        Raises BadInput where nobody has made one for these weights, MissingWeights where it is
+        not on this machine.
+        """
+        if name not in self.adapters:
+            raise BadInput(
+                f"There is no LoRA '{name}' for the weights '{self.label}': choose another preset"
+                " or other weights.",
+                "preset",
+            )
         path = self.adapters[name]
         if not self.demo and not path.is_file():
             raise MissingWeights(
-                f"The LoRA '{path.name}' is not in '{path.parent}': put it there, or choose a"
-                " preset or setting that does not need it."
+                f"The LoRA '{path.name}' is not here: run 'python -m studio fetch', put it into"
+                f" '{path.parent}', or choose a preset or setting that does not need it."
             )
         return path
 
@@ -49,10 +66,10 @@ class Weights:
         """The folder of a control model. Raises MissingWeights where it is not on this machine."""
         folder = self.control_models[role]
         if not self.demo and not (folder / "config.json").is_file():
-            repo = FAMILIES[self.family].control_models[role]
+            repo = FAMILIES[self.family].control_models[role].repo
             raise MissingWeights(
-                f"This control needs the model '{repo}' of the Hugging Face Hub in '{folder}': put"
-                " it there, or choose Edges."
+                f"This control needs the model '{repo}' of the Hugging Face Hub in '{folder}': run"
+                " 'python -m studio fetch style', or choose Edges."
             )
         return folder
 
@@ -67,59 +84,74 @@ def installed(home: Home, family_id: str, engine: str = "diffusers") -> tuple[We
 
 
 def _diffusers_weights(home: Home, family: Family) -> tuple[Weights, ...]:
-    return (*_folders(home, family), *_checkpoints(home, family), _demo(home, family))
+    real = _variants(home, family, "diffusers")
+    return (*real, *_checkpoints(home, family), _demo(home, family))
 
 
 def _comfy_weights(home: Home, family: Family) -> tuple[Weights, ...]:
-    """One set, where every file that the graphs load is there."""
-    files = {
-        role: next(
-            (path for name in file.names if (path := _place(home, file, name)).is_file()), None
-        )
-        for role, file in family.comfy_files.items()
+    return tuple(_variants(home, family, "comfy"))
+
+
+def _variants(home: Home, family: Family, engine: str) -> list[Weights]:
+    """Those whose every part is here."""
+    found = []
+    for variant in family.variants_of(engine):
+        files = {role: _first(home, models) for role, models in variant.parts.items()}
+        present = {role: path for role, path in files.items() if path is not None}
+        if len(present) == len(files):
+            found.append(_real(home, family, variant, present))
+    return found
+
+
+def _first(home: Home, models: tuple[Model, ...]) -> Path | None:
+    return next((path for one in models if (path := model_places.find(home, one))), None)
+
+
+def _real(home: Home, family: Family, variant: Variant, files: Mapping[str, Path]) -> Weights:
+    return Weights(
+        family=family.id,
+        label=variant.label,
+        base=next(iter(files.values())),
+        adapters=_adapters(home, variant.adapters),
+        upsampler=files.get("upsampler"),
+        demo=False,
+        engine=variant.engine,
+        files=files,
+        control_models=_places(home, family.control_models),
+    )
+
+
+def _adapters(home: Home, adapters: Mapping[str, Adapter]) -> dict[str, Path]:
+    return _places(home, {name: adapter.model for name, adapter in adapters.items()})
+
+
+def _places(home: Home, models: Mapping[str, Model]) -> dict[str, Path]:
+    """Where each is, or belongs."""
+    return {
+        name: model_places.find(home, model) or model_places.target(home, model)
+        for name, model in models.items()
     }
-    found = {role: path for role, path in files.items() if path is not None}
-    if not found or len(found) < len(files):
-        return ()
-    base = found["checkpoint"]
-    real = _real(home, family, base.stem, base)
-    return (replace(real, upsampler=None, engine="comfy", files=found),)
-
-
-def _place(home: Home, file: ModelFile, name: str) -> Path:
-    return home.models / file.folder / name
-
-
-def _folders(home: Home, family: Family) -> list[Weights]:
-    places = [(label, home.models / "diffusers" / name) for label, name in family.folders.items()]
-    return [
-        _real(home, family, label, folder)
-        for label, folder in places
-        if (folder / "model_index.json").is_file()
-    ]
 
 
 def _checkpoints(home: Home, family: Family) -> list[Weights]:
+    """The user's own single files."""
     if not family.checkpoints:
         return []
-    files = sorted((home.models / "checkpoints").glob("*.safetensors"))
-    return [_real(home, family, file.stem, file) for file in files]
+    return [
+        Weights(family.id, file.stem, file, {}, None, demo=False, files={"checkpoint": file})
+        for file in model_places.names_in(home, "checkpoints").values()
+        if _is_sdxl(file, file.stat().st_mtime_ns)
+    ]
 
 
-def _real(home: Home, family: Family, label: str, base: Path) -> Weights:
-    loras = home.models / "loras"
-    return Weights(
-        family=family.id,
-        label=label,
-        base=base,
-        adapters={name: loras / adapter.file for name, adapter in family.adapters.items()},
-        upsampler=home.models / "diffusers" / family.upsampler if family.upsampler else None,
-        demo=False,
-        control_models={
-            role: home.models / "control" / repo.partition("/")[2]
-            for role, repo in family.control_models.items()
-        },
-    )
+@functools.lru_cache(maxsize=1024)
+def _is_sdxl(file: Path, changed: int) -> bool:
+    """By the header; one look for each state of the file."""
+    try:
+        names = read_safetensors_header(file).tensors
+    except (OSError, BrokenHeader, ShortFile):
+        return False
+    return any(name.startswith(_SDXL_TEXT_ENCODER) for name in names)
 
 
 def _demo(home: Home, family: Family) -> Weights:
@@ -129,7 +161,7 @@ def _demo(home: Home, family: Family) -> Weights:
         label=DEMO,
         base=base,
         adapters={name: base / "loras" / f"{name}.safetensors" for name in family.adapters},
-        upsampler=base / "latent_upsampler" if family.upsampler else None,
+        upsampler=base / "latent_upsampler" if family.upscales else None,
         demo=True,
         control_models={role: base / "control" / role for role in family.control_models},
     )

@@ -8,6 +8,7 @@ import pytest
 
 from studio.families import LTX
 from studio.home import Home, home_at
+from studio.model_places import target
 from studio.weights_demo import ensure_demo
 
 PACKS = Path(__file__).parent / "comfy_packs"
@@ -49,7 +50,6 @@ def start(folder, demo_home):
     import comfy_weights
 
     comfy_weights.write_weights(home)
-    for role, repo in LTX.control_models.items():
-        demo = ensure_demo(demo_home, LTX.id) / "control" / role
-        shutil.copytree(demo, home.models / "control" / repo.split("/")[1])
+    for role, model in LTX.control_models.items():
+        shutil.copytree(ensure_demo(demo_home, LTX.id) / "control" / role, target(home, model))
     return home, engine

@@ -10,6 +10,7 @@ import json
 import os
 
 import torch
+from model_files import variant
 from safetensors.torch import save_file
 
 from studio.families import LTX
@@ -179,6 +180,13 @@ UPSCALER = {
     "spatial_scale": 2.0,
     "rational_resampler": False,
 }
+SPLIT = {
+    "transformer": (("model.diffusion_model.",), ""),
+    "video_vae": (("vae.",), "vae."),
+    "audio_vae": (("audio_vae.", "vocoder."), ""),
+    "text_projection": (("text_embedding_projection.",), ""),
+}
+"""What of a checkpoint each of the split files has, by role, and what their names there lack."""
 LORA_LAYERS = tuple(
     f"transformer_blocks.{block}.{layer}"
     for block in range(TRANSFORMER["num_layers"])
@@ -187,10 +195,18 @@ LORA_LAYERS = tuple(
 
 
 def write_weights(home):
-    """The files of `LTX.comfy_files`, and all of its adapters, in the home's models folder."""
+    """The files of the variants with one checkpoint and with split files, and all adapters."""
     transformer = _transformer()
     metadata = {"config": json.dumps(CONFIG), "model_version": "2.3.0"}
-    _save(home, _place("checkpoint"), _checkpoint(transformer), metadata)
+    checkpoint = _checkpoint(transformer)
+    _save(home, _place("checkpoint"), checkpoint, metadata)
+    for role, (prefixes, cut) in SPLIT.items():
+        part = {
+            name.removeprefix(cut): tensor
+            for name, tensor in checkpoint.items()
+            if name.startswith(prefixes)
+        }
+        _save(home, _place(role, "LTX-2.3 split"), part, metadata)
     tensors, sizes = _gemma()
     _save(home, _place("text_encoder"), tensors, {"tiny_gemma": json.dumps(sizes)})
     os.environ["TINY_GEMMA"] = str(home.models / _place("text_encoder"))
@@ -201,9 +217,9 @@ def write_weights(home):
         _save(home, f"loras/{adapter.file}", lora, {"reference_downscale_factor": factor})
 
 
-def _place(role):
-    file = LTX.comfy_files[role]
-    return f"{file.folder}/{file.names[0]}"
+def _place(role, label="LTX-2.3 bf16"):
+    model = variant(LTX, label).parts[role][0]
+    return f"{model.folder}/{model.name}"
 
 
 def _save(home, name, tensors, metadata):

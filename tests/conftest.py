@@ -1,8 +1,12 @@
 """What every test needs: one thread, no hub, no telemetry, and a home folder of its own."""
 
 import os
+import tempfile
 
-# Before any library reads them.
+# Before any library reads them. The user's own models have no part in the tests.
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="aio-studio-hub-")
+os.environ.pop("HF_HUB_CACHE", None)
+os.environ.pop("AIO_MODELS", None)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"

@@ -26,7 +26,18 @@ FLOORS = (
     ("installing", ("comfy_pins", "comfy_clone", "comfy_install")),
     (
         "data",
-        ("presets", "fields", "families", "mode_controls", "modes", "hub_file", "weights…"),
+        (
+            "presets",
+            "fields",
+            "families",
+            "mode_controls",
+            "modes",
+            "needs",
+            "registry",
+            "model_places",
+            "hub_file",
+            "weights…",
+        ),
     ),
     ("contract", ("plan", "progress", "events")),
     (

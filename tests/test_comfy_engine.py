@@ -67,6 +67,24 @@ def test_contrast_is_brought_back_for_each_stream(runs):
     assert (pixels(other) != first).any()
 
 
+@pytest.mark.parametrize("mode", ["t2v", "a2v", "keyframe"])
+def test_split_files_make_what_their_checkpoint_makes(runs, mode):
+    whole, split = (runs.plan(mode, weights=label) for label in ("LTX-2.3 bf16", "LTX-2.3 split"))
+    assert set(split.weights.files) >= {"transformer", "text_projection", "audio_vae"}
+    assert np.array_equal(pixels(runs.run(whole)[0]), pixels(runs.run(split)[0]))
+
+
+def test_model_that_lies_in_no_folder_of_comfyui_is_used(runs, tmp_path):
+    made = runs.plan("t2v", preset="fast", prompt="far")
+    files = dict(made.weights.files)
+    first, _ = runs.run(made)
+    files["upscaler"] = tmp_path / "far" / files["upscaler"].name
+    files["upscaler"].parent.mkdir()
+    files["upscaler"].write_bytes(made.weights.files["upscaler"].read_bytes())
+    other = replace(made, weights=replace(made.weights, files=files))
+    assert np.array_equal(pixels(first), pixels(runs.run(other)[0]))
+
+
 def test_seed_decides_and_a_new_one_encodes_nothing_again(runs):
     made = runs.plan("t2v", prompt="a red boat")
     first, _ = runs.run(made)

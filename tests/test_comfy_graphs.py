@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_files import put, variant
 from requests_of_modes import Media, another, raw_request
 from safetensors.numpy import save_file
 
@@ -21,6 +22,7 @@ from studio.errors import BadInput, EngineFailed
 from studio.families import LTX
 from studio.home import Home
 from studio.media_sound import load_sound
+from studio.model_places import target
 from studio.modes import MODES
 from studio.plan import Anchor, ControlClip, LoraUse
 from studio.planning import plan_request
@@ -44,14 +46,13 @@ def home(tmp_path_factory, demo_home):
     """
     home = Home(tmp_path_factory.mktemp("comfy graphs"))
     engine = home.root / "comfyui" / "execution.py"
-    names = [f"{file.folder}/{file.names[0]}" for file in LTX.comfy_files.values()]
-    for path in (engine, *(home.models / name for name in names)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+    engine.parent.mkdir(parents=True)
+    engine.touch()
+    for label in ("LTX-2.3 fp8", "LTX-2.3 split"):
+        put(home, *variant(LTX, label).models)
     prepare_libraries()
-    for role, repo in LTX.control_models.items():
-        demo = ensure_demo(demo_home, LTX.id) / "control" / role
-        shutil.copytree(demo, home.models / "control" / repo.split("/")[1])
+    for role, model in LTX.control_models.items():
+        shutil.copytree(ensure_demo(demo_home, LTX.id) / "control" / role, target(home, model))
     for adapter in LTX.adapters.values():
         write_lora(home.models / "loras" / adapter.file, adapter.reference_downscale)
     write_lora(home.models / "loras" / "mine" / "boats.safetensors")
@@ -91,7 +92,7 @@ def silent(plan):
 
 
 def bound(plan):
-    return bind(plan, "job", lambda path: path.name)
+    return bind(plan, "job", lambda kind, path: path.name)
 
 
 def node(graph, title):
@@ -144,6 +145,16 @@ def test_graph_file_has_the_node_of_each_stage(mode):
 
 
 # Bound
+
+
+@pytest.mark.parametrize("mode", CLIP_MODES)
+def test_split_files_are_read_by_loaders_of_their_own(plan, mode):
+    graph = bound(plan(mode, weights="LTX-2.3 split"))
+    assert not problems(graph)
+    assert graph.reachable(RESULT) == set(graph.nodes)
+    assert node(graph, "Checkpoint")["class_type"] == "UNETLoader"
+    decoder = graph.inputs("Decode picture")["vae"]
+    assert graph.title(decoder[0]) == "Video VAE"
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -261,7 +272,7 @@ def test_made_sound_is_handed_over(plan):
 
 @pytest.mark.parametrize("mode", CLIP_MODES)
 def test_sampled_latents_are_decoded_without_a_sampler(plan, mode):
-    graph = bind(plan(mode), "job", lambda path: path.name, sampled=True)
+    graph = bind(plan(mode), "job", lambda kind, path: path.name, sampled=True)
     titles = {graph.title(one) for one in graph.nodes}
     assert not problems(graph) and "Decode picture" in titles
     assert not any(title.startswith(("Sample,", "Guider", "Prompt")) for title in titles)
@@ -354,7 +365,7 @@ def test_missing_title_is_said_in_a_sentence(plan, tmp_path):
             one["_meta"]["title"] = "Words"
     (tmp_path / "t2v.json").write_text(json.dumps(nodes))
     with pytest.raises(EngineFailed, match="no node called 'Prompt'"):
-        bind(plan("t2v"), "job", lambda path: path.name, tmp_path)
+        bind(plan("t2v"), "job", lambda kind, path: path.name, tmp_path)
 
 
 def test_doubled_title_is_said_in_a_sentence():

@@ -24,11 +24,11 @@ from studio.clip_media import control_frames
 from studio.diffusers_loras import adapter_name
 from studio.errors import BadInput, Cancelled
 from studio.events import StageStarted, StepDone
-from studio.families import DEPTH_ESTIMATOR, PERSON_DETECTOR, POSE_ESTIMATOR
 from studio.media_clips import probe_clip
 from studio.media_sound import load_sound
 from studio.plan import Anchor, ControlClip, Depth, Edges, Pose, SoundTrack
 from studio.progress import Progress
+from studio.registry import DEPTH_ESTIMATOR, PERSON_DETECTOR, POSE_ESTIMATOR
 from studio.torch_latents import load_latents
 
 

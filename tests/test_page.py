@@ -11,10 +11,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from model_files import put, put_sdxl
 from page_server import Server, free_port, jpeg
 from PIL import Image
 
 import app
+from studio.families import LTX
 from studio.home import Home
 from studio.jobs import Failure, JobTable
 from studio.modes import MODES
@@ -223,8 +225,8 @@ def test_page_lists_the_weights_and_loras_of_the_moment(server, visitor):
     for name in ("mine/soft light.safetensors", "Qwen-Image-Lightning-8steps-V1.1.safetensors"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
-    (server.home.models / "checkpoints").mkdir()
-    (server.home.models / "checkpoints" / "my photos.safetensors").touch()
+    put_sdxl(server.home, "my photos.safetensors")
+    put(server.home, LTX.variants[0].models[0])
     config = visitor.get("/config").json()
     (refresh,) = [
         one

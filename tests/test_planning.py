@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+from model_files import put, variant
 from requests_of_modes import Media, another, raw_request, without_notes
 from safetensors.numpy import save_file
 
 from studio.errors import BadInput, MissingWeights
-from studio.families import CONTROL_LORA, LTX
+from studio.families import LTX
+from studio.model_places import target
 from studio.modes import MODES
 from studio.plan import Clip, Depth, Edges, Edit, Pose
 from studio.planning import plan_request
+from studio.registry import CONTROL_LORA
 from studio.request import read_request, with_seed
 
 MODE_IDS = list(MODES)
@@ -162,17 +165,10 @@ def test_control_map_is_what_was_chosen(demo_home, media):
 )
 def test_missing_control_model_is_named_with_its_folder(home, media, control, repo):
     """Real weights, empty: only planning looks at them."""
-    present = [
-        "diffusers/LTX-2.3-Diffusers/model_index.json",
-        f"loras/{LTX.adapters[CONTROL_LORA].file}",
-        f"loras/{LTX.adapters['distilled'].file}",
-        *(f"control/{one.split('/')[1]}/config.json" for one in LTX.control_models.values()),
-    ]
-    for name in present:
-        (home.models / name).parent.mkdir(parents=True, exist_ok=True)
-        (home.models / name).touch()
+    adapters = [LTX.adapters[name].model for name in (CONTROL_LORA, "distilled")]
+    put(home, *variant(LTX, "LTX-2.3").models, *adapters, *LTX.control_models.values())
     factors = {f"{LORA_LAYERS['ltx-2.3']}.lora_{side}.weight": np.zeros((4, 4)) for side in "AB"}
-    save_file(factors, home.models / present[1])
+    save_file(factors, target(home, adapters[0]))
     raw = raw_request("style", media, control=control, engine="diffusers")
     assert not plan(home, "style", raw).weights.demo
     folder = home.models / "control" / repo.split("/")[1]
@@ -278,21 +274,13 @@ def test_seed_is_drawn_once_where_it_is_left_open(home, media):
 
 def test_comfyui_goes_first_where_it_and_its_files_are_there(home, media, monkeypatch):
     monkeypatch.setenv("AIO_COMFYUI", str(home.root / "comfy"))
-    for place in (
-        "models/checkpoints/ltx-2.3-22b-dev.safetensors",
-        "models/text_encoders/gemma_3_12B_it.safetensors",
-        "models/latent_upscale_models/ltx-2.3-spatial-upscaler-x2-1.1.safetensors",
-        "models/loras/ltx-2.3-22b-distilled-lora-384-1.1.safetensors",
-    ):
-        path = home.root / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+    put(home, *variant(LTX, "LTX-2.3 bf16").models, LTX.adapters["distilled"].model)
     raw = raw_request("t2v", media)
     assert plan(home, "t2v", raw).weights.demo
     (home.root / "comfy").mkdir()
     (home.root / "comfy" / "execution.py").touch()
     made = plan(home, "t2v", raw)
-    assert (made.engine, made.weights.label) == ("comfy", "ltx-2.3-22b-dev")
+    assert (made.engine, made.weights.label) == ("comfy", "LTX-2.3 bf16")
     assert made.sampling[0].sampler == "euler_ancestral_cfg_pp"
     assert plan(home, "t2v", {**raw, "engine": "diffusers"}).weights.demo
     assert plan(home, "t2v", {**raw, "weights": "demo"}).engine == "diffusers"

@@ -20,7 +20,8 @@ from transformers import RTDetrForObjectDetection, RTDetrImageProcessorPil  # no
 
 from studio.control_pose import openpose_joints  # noqa: E402
 from studio.errors import BadInput, Cancelled, MissingWeights  # noqa: E402
-from studio.families import DEPTH_ESTIMATOR, LTX, PERSON_DETECTOR, POSE_ESTIMATOR  # noqa: E402
+from studio.families import LTX  # noqa: E402
+from studio.registry import DEPTH_ESTIMATOR, PERSON_DETECTOR, POSE_ESTIMATOR  # noqa: E402
 from studio.torch_depth import depth_maps  # noqa: E402
 from studio.torch_estimators import BATCH, load_estimator, load_reader  # noqa: E402
 from studio.torch_pose import cut_out, find_people, peaks, pose_maps, with_room  # noqa: E402

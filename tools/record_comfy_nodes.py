@@ -24,6 +24,9 @@ from studio.home import Home  # noqa: E402
 RECORD = ROOT / "tests" / "comfy_nodes.json"
 
 ADDED_BY_BINDING = {
+    "DualCLIPLoader",
+    "UNETLoader",
+    "VAELoader",
     "LTXVDualCFGGuider",
     "LTXVModalityGuidance",
     "LTXVScheduler",
