@@ -217,6 +217,41 @@ def write_weights(home):
         _save(home, f"loras/{adapter.file}", lora, {"reference_downscale_factor": factor})
 
 
+def write_depth_model(path):
+    """MoGe 2, which the IC-LoRA template asks for; every size is read from its tensors."""
+    module = importlib.import_module("comfy.ldm.moge.model")
+    backbone = {"hidden_size": 64, "num_attention_heads": 1, "num_hidden_layers": 4}
+    encoder = {
+        "backbone": {**backbone, "layer_norm_eps": 1e-6, "use_swiglu_ffn": False},
+        "intermediate_layers": [0, 1, 2, 3],
+        "dim_out": 8,
+    }
+    model = module.MoGeModelV2(
+        encoder,
+        neck=_pyramid([10, 2, 2, 2, 2], [8] * 5),
+        points_head=_pyramid([8] * 5, [None] * 4 + [3]),
+        mask_head=_pyramid([8] * 5, [None] * 4 + [1]),
+        scale_head={"dims": [64, 8, 1]},
+        normal_head=_pyramid([8] * 5, [None] * 4 + [3]),
+        operations=_operations(),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(_random(model.state_dict(), 7), path)
+
+
+def _pyramid(into, out):
+    """Five levels of 8 channels, each twice as large as the one before."""
+    return {
+        "dim_in": into,
+        "dim_res_blocks": [8] * 5,
+        "dim_out": out,
+        "resamplers": ["bilinear"] * 4,
+        "num_res_blocks": [1] * 5,
+        "res_block_in_norm": "none",
+        "res_block_hidden_norm": "none",
+    }
+
+
 def _place(role, label="LTX-2.3 bf16"):
     model = variant(LTX, label).parts[role][0]
     return f"{model.folder}/{model.name}"

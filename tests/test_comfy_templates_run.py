@@ -1,0 +1,174 @@
+"""The official LTX-2.3 templates run from end to end on tiny weights, where they and a ComfyUI are.
+
+They are converted as `tools/extract_modes.py` does it; then only numbers are made small.
+"""
+
+import asyncio
+import copy
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from official_templates import TINY_GEMMA, converted, reason_to_skip, templates
+from requests_of_modes import Media
+
+from studio.comfy_graph import links
+from studio.comfy_widgets import read_definitions
+from studio.families import LTX
+from studio.home import Home, home_at
+from studio.media_clips import load_frames, probe_clip
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+
+import extract_modes
+
+pytestmark = [
+    pytest.mark.comfy,
+    pytest.mark.skipif(bool(reason_to_skip()), reason=reason_to_skip() or "ready"),
+]
+
+SIDE, SECONDS = 128, 1
+"""What every template makes here: the smallest square that two stages can make, for a second."""
+
+SMALL = {
+    "longer_size": SIDE,
+    "target_width": SIDE,
+    "target_height": SIDE,
+    "max_length": 4,
+}
+"""Inputs that decide how long a node works: sizes in pixels, and words of a prompt."""
+
+OLDER = {"bit_depth": 8}
+"""Where newer templates say 'auto', which the pinned ComfyUI does not know."""
+
+MEDIA = {"image": "image", "audio": "audio", "file": "video"}
+"""The kind of media that an input of a loader names."""
+
+FOLDERS = {"ckpt_name": "checkpoint", "text_encoder": "text_encoder", "model_name": "upscaler"}
+"""The role in `LTX.comfy_files` of the file that an input of a loader names."""
+
+
+def ltx_templates():
+    return [one for one in templates() if "ltx2_3" in one.name]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    from studio.comfy_boot import boot
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIO_COMFYUI", str(home_at().comfyui))
+        home = Home(tmp_path_factory.mktemp("comfy home"))
+        boot(home, [TINY_GEMMA])
+        import comfy.cli_args
+        import comfy.ldm.moge.model
+        import comfy_weights
+
+        # CPUs have no half precision for the depth model, which ComfyUI loads as it does Gemma.
+        patch.setattr(comfy.cli_args.args, "fp32_text_enc", True)
+        patch.setattr(comfy.ldm.moge.model.MoGeModelV2, "num_tokens_range", (16, 64))
+        comfy_weights.write_weights(home)
+        yield home
+
+
+@pytest.fixture(scope="module")
+def definitions(home):
+    return read_definitions(extract_modes.node_interfaces())
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory):
+    return Media(tmp_path_factory.mktemp("media"))
+
+
+def shrunk(graph):
+    for node in graph.values():
+        inputs = node["inputs"]
+        inputs |= {name: SMALL[name] for name in SMALL.keys() & inputs}
+        inputs |= {name: one for name, one in OLDER.items() if inputs.get(name) == "auto"}
+        if node["class_type"] in ("PrimitiveInt", "PrimitiveFloat"):
+            inputs["value"] = smaller(inputs["value"])
+    return graph
+
+
+def smaller(number):
+    """Sides are hundreds of pixels, lengths up to 10 seconds; frame rates lie between."""
+    if isinstance(number, list) or 10 < number < 100:
+        return number
+    return SIDE if number >= 100 else SECONDS
+
+
+def provide(home, media, graph):
+    """Every file that the graph names, under its name."""
+    import comfy_weights
+
+    for node in graph.values():
+        is_loader = "Load" in node["class_type"]
+        for name, value in node["inputs"].items():
+            if not is_loader or not isinstance(value, str):
+                continue
+            if name in MEDIA:
+                place(Path(media.path(MEDIA[name])), home.scratch / "comfy" / "input" / value)
+            elif node["class_type"] == "LoadMoGeModel":
+                comfy_weights.write_depth_model(home.models / "geometry_estimation" / value)
+            elif name == "lora_name":
+                loras = home.models / "loras"
+                place(loras / LTX.adapters["distilled"].file, loras / value)
+            elif name in FOLDERS:
+                file = LTX.comfy_files[FOLDERS[name]]
+                folder = home.models / file.folder
+                place(folder / file.names[0], folder / value)
+
+
+def place(source, path):
+    if not path.exists():
+        shutil.copyfile(source, path)
+
+
+def run(home, graph):
+    """Runs the graph as the studio does, with nothing cached; gives back its clip."""
+    import execution
+
+    from studio.comfy_boot import boot
+
+    comfy, ran = boot(home), []
+    comfy.executor.reset()
+    comfy.server.listener = lambda event, data: event == "executing" and ran.append(data["node"])
+    (end,) = (one for one, node in graph.items() if node["class_type"] == "SaveVideo")
+    valid, error, ends, of_nodes = asyncio.run(execution.validate_prompt("test", graph, [end]))
+    assert (valid, error, ends, of_nodes) == (True, None, [end], {})
+    try:
+        comfy.executor.execute(copy.deepcopy(graph), "test", {"client_id": "test"}, [end])
+    finally:
+        comfy.server.listener = None
+    assert comfy.executor.success, comfy.executor.status_messages[-1]
+    (saved,) = comfy.executor.history_result["outputs"][end]["images"]
+    path = home.scratch / "comfy" / "output" / saved["subfolder"] / saved["filename"]
+    # By class: of two nodes that do the same, ComfyUI runs one.
+    ran = {graph[one]["class_type"] for one in ran if one in graph}
+    assert {graph[one]["class_type"] for one in unconditional(graph, end)} <= ran
+    return path
+
+
+def unconditional(graph, end):
+    """Ids of the nodes that run whatever the template's switches say."""
+    found, waiting = set(), [end]
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            if graph[one]["class_type"] != "ComfySwitchNode":
+                waiting += [link[0] for link in links(graph[one]["inputs"])]
+    return found
+
+
+@pytest.mark.parametrize("path", ltx_templates(), ids=lambda path: path.stem)
+def test_official_template_makes_its_clip(path, home, definitions, media):
+    (graph,) = map(shrunk, converted(path, definitions).values())
+    provide(home, media, graph)
+    clip = run(home, graph)
+    info = probe_clip(clip)
+    assert (info.width, info.height) == (SIDE, SIDE) and info.has_sound
+    assert abs(info.frames_estimate / info.fps - SECONDS) < 0.1
+    assert load_frames(clip, info.fps, 99).std() > 1
