@@ -9,12 +9,13 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from studio import model_places
+from studio.comfy_install import remember_failed_packs
 from studio.comfy_latents import LATENTS_CLASS, Sampled, latents_node
 from studio.comfy_loaders import KINDS
 from studio.comfy_rescale import RESCALE_CLASS, AIOStudioRescale
@@ -99,7 +100,8 @@ def _start(place: Path, home: Home, packs: Sequence[Path]) -> ComfyUI:
             _import_all(place)
             start_dynamic_vram()
             failed = _load_nodes(packs)
-            return _made(server, failed)
+        remember_failed_packs(home, [one.name for one in packs if one.name in failed])
+        return _made(server, failed)
     except ImportError as error:
         _forget()
         raise EngineFailed(
@@ -172,7 +174,9 @@ def _load_nodes(packs: Sequence[Path]) -> tuple[str, ...]:
                 failed.append(pack.name)
         return failed
 
-    return tuple(asyncio.run(load()))
+    # Packs greet; standard output belongs to what the command line answers.
+    with redirect_stdout(sys.stderr):
+        return tuple(asyncio.run(load()))
 
 
 def _made(server: QuietServer, failed: tuple[str, ...]) -> ComfyUI:
@@ -194,15 +198,16 @@ def _use_folders(home: Home) -> None:
     folder_paths: Any = importlib.import_module("folder_paths")
     before = Path(folder_paths.models_dir)
     folder_paths.models_dir = str(home.models)
-    for folders, _ in folder_paths.folder_names_and_paths.values():
-        # Once each: the folders of packs lie elsewhere and stay.
-        folders[:] = dict.fromkeys(_moved(Path(one), before, home.models) for one in folders)
+    places = folder_paths.folder_names_and_paths
+    for kind, (folders, endings) in places.items():
+        # Once each: the folders of packs lie elsewhere and stay. Packs also hold them in tuples.
+        moved = dict.fromkeys(_moved(Path(one), before, home.models) for one in folders)
+        places[kind] = (list(moved), endings)
     for kind in (*KINDS.values(), "loras"):
         # The studio's own first, then where other programs keep theirs, then what lies elsewhere.
-        others = model_places.folders(home, kind)
-        places = (home.models / kind, *others, linked_models(home) / kind)
-        paths = folder_paths.folder_names_and_paths[kind][0]
-        paths[:] = dict.fromkeys(map(str, places))
+        others = map(str, model_places.folders(home, kind))
+        own, linked = str(home.models / kind), str(linked_models(home) / kind)
+        places[kind][0][:] = dict.fromkeys((own, *others, linked))
     for kind, set_folder in (
         ("input", folder_paths.set_input_directory),
         ("output", folder_paths.set_output_directory),

@@ -54,7 +54,8 @@ class Part:
 class Status:
     """`yours` where AIO_COMFYUI names a folder, which the studio uses and never changes.
 
-    `missing` are requirements of ComfyUI and of the packs that are there.
+    `missing` are requirements of ComfyUI and of the packs that are there; `failed` are folders of
+    packs, the user's own too, that did not load when ComfyUI was last started.
     """
 
     comfyui: Part
@@ -62,16 +63,20 @@ class Status:
     torch: str | None
     missing: tuple[str, ...]
     packs: tuple[Part, ...]
+    failed: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
         """The same fields, for JSON."""
         return asdict(self)
 
     def as_text(self) -> str:
-        """One line a part, and one for the requirements."""
+        """One line a part, one for the requirements, and one for packs that did not load."""
         lines = [_line(self.comfyui) + (" (your own, never changed)" if self.yours else "")]
         lines.append(f"requirements: {', '.join(self.missing) or 'nothing'} missing")
-        return "\n".join(lines + [_line(part) for part in self.packs])
+        lines += [_line(part) for part in self.packs]
+        if self.failed:
+            lines.append(f"did not load at ComfyUI's last start: {', '.join(self.failed)}")
+        return "\n".join(lines)
 
 
 def install(
@@ -111,7 +116,16 @@ def status(home: Home, *, pins: Pins = PINS) -> Status:
         torch=_version("torch"),
         missing=tuple(missing_requirements(_wanted(there))),
         packs=tuple(packs),
+        failed=_failed_packs(home),
     )
+
+
+def remember_failed_packs(home: Home, names: Sequence[str]) -> None:
+    """For `status`, which starts no ComfyUI to find out. Raises EngineFailed."""
+    record = _failed_record(home)
+    with disk_errors(record, EngineFailed):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 
 def missing_requirements(wanted: Iterable[str]) -> list[str]:
@@ -141,6 +155,15 @@ def _pack(name: str, pins: Pins) -> Pin:
 
 def _pack_folder(home: Home, pack: Pin) -> Path:
     return home.comfyui / "custom_nodes" / pack.name
+
+
+def _failed_packs(home: Home) -> tuple[str, ...]:
+    record = _failed_record(home)
+    return tuple(record.read_text(encoding="utf-8").splitlines()) if record.is_file() else ()
+
+
+def _failed_record(home: Home) -> Path:
+    return home.scratch / "comfy" / "failed packs.txt"
 
 
 def _is_yours(home: Home) -> bool:

@@ -53,6 +53,7 @@ _PACKS = (
         requirements=(_OPENCV, "timm"),
         problem="it imports 'interleaved_freqs_cis', which ComfyUI v0.33.0 no longer has",
     ),
+    # One of its 250 nodes, PatchTritonVAE, needs triton, which comes with a torch for CUDA.
     Pin(
         "kijai/ComfyUI-KJNodes",
         "3f20054214fec9f9234fd3841ae6f1e4287948f6",

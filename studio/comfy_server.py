@@ -38,7 +38,8 @@ class QuietServer:
         self.listener: Listener | None = None
         self.sockets: dict[str, object] = {}
         self.sockets_metadata: dict[str, object] = {}
-        self.supports: list[str] = []
+        # Without it some packs link their scripts into a web folder.
+        self.supports = ["custom_nodes_from_web"]
         self.web_root = ""
         self.routes = self.app = self.node_replace_manager = self.prompt_queue = Anything()
 
@@ -47,9 +48,9 @@ class QuietServer:
             raise AttributeError(name)
         return Anything()
 
-    def send_sync(self, event: str, data: Mapping[str, object], sid: str | None = None) -> None:
-        """Every event of the executor comes here."""
-        if self.listener is not None:
+    def send_sync(self, event: object, data: object, sid: str | None = None) -> None:
+        """Every event of the executor comes here, and the pictures that packs send to a page."""
+        if self.listener is not None and isinstance(event, str) and isinstance(data, Mapping):
             self.listener(event, data)
 
 
@@ -57,6 +58,11 @@ def install_quiet_server() -> QuietServer:
     """Stand in for ComfyUI's `server` module. Call it before anything of ComfyUI is imported."""
     server = QuietServer()
     module = ModuleType("server", "No ComfyUI web server runs in this process.")
-    module.PromptServer = type("PromptServer", (), {"instance": server})  # type: ignore[attr-defined]
+    # What packs take from it when they are loaded; aiohttp's `web` only serves their routes.
+    module.__dict__.update(
+        PromptServer=type("PromptServer", (), {"instance": server}),
+        BinaryEventTypes=Anything(),
+        web=Anything(),
+    )
     sys.modules["server"] = module
     return server

@@ -9,9 +9,10 @@ import json
 import re
 from pathlib import Path
 
+import real_comfyui
+
 from studio.comfy_convert import by_output
 from studio.comfy_editor import read_workflow
-from studio.home import home_at
 
 OFFICIAL = "comfyui_workflow_templates_json"
 WANTED = re.compile(r"ltx2_3|qwen_image|template_.*qwen|sdxl", re.IGNORECASE)
@@ -30,11 +31,7 @@ def templates():
 def reason_to_skip():
     if not templates():
         return "no official templates here: install comfyui-workflow-templates-json"
-    if not (home_at().comfyui / "execution.py").is_file():
-        return "no ComfyUI here: set AIO_COMFYUI to its folder"
-    needed = ("torchvision", "torchaudio", "torchsde", "kornia", "spandrel", "comfy_kitchen")
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    return f"ComfyUI needs {', '.join(missing)}" if missing else ""
+    return real_comfyui.reason_to_skip()
 
 
 def converted(path, definitions):
