@@ -217,41 +217,6 @@ def write_weights(home):
         _save(home, f"loras/{adapter.file}", lora, {"reference_downscale_factor": factor})
 
 
-def write_depth_model(path):
-    """MoGe 2, which the IC-LoRA template asks for; every size is read from its tensors."""
-    module = importlib.import_module("comfy.ldm.moge.model")
-    backbone = {"hidden_size": 64, "num_attention_heads": 1, "num_hidden_layers": 4}
-    encoder = {
-        "backbone": {**backbone, "layer_norm_eps": 1e-6, "use_swiglu_ffn": False},
-        "intermediate_layers": [0, 1, 2, 3],
-        "dim_out": 8,
-    }
-    model = module.MoGeModelV2(
-        encoder,
-        neck=_pyramid([10, 2, 2, 2, 2], [8] * 5),
-        points_head=_pyramid([8] * 5, [None] * 4 + [3]),
-        mask_head=_pyramid([8] * 5, [None] * 4 + [1]),
-        scale_head={"dims": [64, 8, 1]},
-        normal_head=_pyramid([8] * 5, [None] * 4 + [3]),
-        operations=_operations(),
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(_random(model.state_dict(), 7), path)
-
-
-def _pyramid(into, out):
-    """Five levels of 8 channels, each twice as large as the one before."""
-    return {
-        "dim_in": into,
-        "dim_res_blocks": [8] * 5,
-        "dim_out": out,
-        "resamplers": ["bilinear"] * 4,
-        "num_res_blocks": [1] * 5,
-        "res_block_in_norm": "none",
-        "res_block_hidden_norm": "none",
-    }
-
-
 def _place(role, label="LTX-2.3 bf16"):
     model = variant(LTX, label).parts[role][0]
     return f"{model.folder}/{model.name}"
@@ -263,7 +228,7 @@ def _save(home, name, tensors, metadata):
     save_file(tensors, path, metadata)
 
 
-def _random(shapes, seed):
+def random_weights(shapes, seed):
     """Small random numbers for every name, and for norms what leaves things as they are."""
     numbers = torch.Generator().manual_seed(seed)
     tensors = {}
@@ -284,24 +249,24 @@ def _prefixed(prefix, tensors):
     return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
-def _operations():
+def comfy_ops():
     return importlib.import_module("comfy.ops").disable_weight_init
 
 
 def _transformer():
     module = importlib.import_module("comfy.ldm.lightricks.av_model")
     model = module.LTXAVModel(
-        **TRANSFORMER, dtype=torch.float32, device="cpu", operations=_operations()
+        **TRANSFORMER, dtype=torch.float32, device="cpu", operations=comfy_ops()
     )
-    return _random(model.state_dict(), 1)
+    return random_weights(model.state_dict(), 1)
 
 
 def _checkpoint(transformer):
     lightricks = "comfy.ldm.lightricks.vae"
     video = importlib.import_module(f"{lightricks}.causal_video_autoencoder").VideoVAE
     audio = importlib.import_module(f"{lightricks}.audio_vae").AudioVAE
-    pictures = _random(video(config=VIDEO_VAE).state_dict(), 2)
-    sounds = _random(audio({"config": CONFIG}).state_dict(), 3)
+    pictures = random_weights(video(config=VIDEO_VAE).state_dict(), 2)
+    sounds = random_weights(audio({"config": CONFIG}).state_dict(), 3)
     sounds = {name.replace("autoencoder.", "audio_vae.", 1): one for name, one in sounds.items()}
     width = GEMMA["hidden_size"] * (GEMMA["num_hidden_layers"] + 1)
     projection = {
@@ -313,7 +278,7 @@ def _checkpoint(transformer):
         **_prefixed("model.diffusion_model.", transformer),
         **_prefixed("vae.", pictures),
         **sounds,
-        **_random(projection, 4),
+        **random_weights(projection, 4),
     }
 
 
@@ -325,7 +290,7 @@ def _gemma():
     for layer in range(GEMMA["num_hidden_layers"]):
         shapes |= _prefixed(f"model.layers.{layer}.", _gemma_layer(width))
     shapes |= _vision_tower(width)
-    tensors = _random({name: torch.empty(shape) for name, shape in shapes.items()}, 5)
+    tensors = random_weights({name: torch.empty(shape) for name, shape in shapes.items()}, 5)
     # By these two names ComfyUI tells Gemma 3 12B from its relatives; it drops them on loading.
     for mark in (
         "model.layers.47.self_attn.q_norm.weight",
@@ -402,8 +367,9 @@ def _vocabulary():
 
 def _upscaler():
     module = importlib.import_module("comfy.ldm.lightricks.latent_upsampler")
-    return _random(
-        module.LatentUpsampler.from_config(UPSCALER, operations=_operations()).state_dict(), 6
+    return random_weights(
+        module.LatentUpsampler.from_config(UPSCALER, operations=comfy_ops()).state_dict(),
+        6,
     )
 
 

@@ -3,17 +3,14 @@
 They are converted as `tools/extract_modes.py` does it; then only numbers are made small.
 """
 
-import asyncio
-import copy
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
-from official_templates import TINY_GEMMA, converted, reason_to_skip, templates
+from official_templates import TINY_GEMMA, converted, reason_to_skip, run, templates
 from requests_of_modes import Media
 
-from studio.comfy_graph import links
 from studio.comfy_widgets import read_definitions
 from studio.families import LTX
 from studio.home import Home, home_at
@@ -101,7 +98,7 @@ def smaller(number):
 
 def provide(home, media, graph):
     """Every file that the graph names, under its name."""
-    import comfy_weights
+    import comfy_weights_depth
 
     for node in graph.values():
         is_loader = "Load" in node["class_type"]
@@ -111,7 +108,7 @@ def provide(home, media, graph):
             if name in MEDIA:
                 place(Path(media.path(MEDIA[name])), home.scratch / "comfy" / "input" / value)
             elif node["class_type"] == "LoadMoGeModel":
-                comfy_weights.write_depth_model(home.models / "geometry_estimation" / value)
+                comfy_weights_depth.write_weights(home.models / "geometry_estimation" / value)
             elif name == "lora_name":
                 loras = home.models / "loras"
                 place(loras / LTX.adapters["distilled"].file, loras / value)
@@ -124,43 +121,6 @@ def provide(home, media, graph):
 def place(source, path):
     if not path.exists():
         shutil.copyfile(source, path)
-
-
-def run(home, graph):
-    """Runs the graph as the studio does, with nothing cached; gives back its clip."""
-    import execution
-
-    from studio.comfy_boot import boot
-
-    comfy, ran = boot(home), []
-    comfy.executor.reset()
-    comfy.server.listener = lambda event, data: event == "executing" and ran.append(data["node"])
-    (end,) = (one for one, node in graph.items() if node["class_type"] == "SaveVideo")
-    valid, error, ends, of_nodes = asyncio.run(execution.validate_prompt("test", graph, [end]))
-    assert (valid, error, ends, of_nodes) == (True, None, [end], {})
-    try:
-        comfy.executor.execute(copy.deepcopy(graph), "test", {"client_id": "test"}, [end])
-    finally:
-        comfy.server.listener = None
-    assert comfy.executor.success, comfy.executor.status_messages[-1]
-    (saved,) = comfy.executor.history_result["outputs"][end]["images"]
-    path = home.scratch / "comfy" / "output" / saved["subfolder"] / saved["filename"]
-    # By class: of two nodes that do the same, ComfyUI runs one.
-    ran = {graph[one]["class_type"] for one in ran if one in graph}
-    assert {graph[one]["class_type"] for one in unconditional(graph, end)} <= ran
-    return path
-
-
-def unconditional(graph, end):
-    """Ids of the nodes that run whatever the template's switches say."""
-    found, waiting = set(), [end]
-    while waiting:
-        one = waiting.pop()
-        if one not in found:
-            found.add(one)
-            if graph[one]["class_type"] != "ComfySwitchNode":
-                waiting += [link[0] for link in links(graph[one]["inputs"])]
-    return found
 
 
 @pytest.mark.parametrize("path", ltx_templates(), ids=lambda path: path.stem)
