@@ -65,10 +65,13 @@ def demo_home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def comfyui_named():
-    """AIO_COMFYUI names the ComfyUI that was found, for as long as a module's tests run."""
+    """AIO_COMFYUI names the ComfyUI that was found, for as long as a module's tests run.
+
+    Gives what undoes it, for more that is to last as long.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIO_COMFYUI", str(comfy_here.PLACE))
-        yield
+        yield patch
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +89,12 @@ def comfy_home(comfyui_named, started_comfyui):
 
 @pytest.fixture(scope="module")
 def comfy_engine(comfyui_named, started_comfyui):
-    return started_comfyui[1]
+    from studio.comfy_boot import boot
+
+    home, engine = started_comfyui
+    # Its folders may be those of another module's home by now.
+    boot(home)
+    return engine
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import json
 import re
 from pathlib import Path
 
-import real_comfyui
+import comfy_here
 
 from studio.comfy_convert import by_output
 from studio.comfy_editor import read_workflow
@@ -19,9 +19,6 @@ from studio.comfy_graph import links
 
 OFFICIAL = "comfyui_workflow_templates_json"
 WANTED = re.compile(r"ltx2_3|qwen_image|template_.*qwen|sdxl", re.IGNORECASE)
-
-TINY_GEMMA = Path(__file__).parent / "comfy_packs" / "tiny_gemma"
-"""Every test boots ComfyUI with it: a process has one ComfyUI, and some run its text encoder."""
 
 
 def templates():
@@ -34,7 +31,7 @@ def templates():
 def reason_to_skip():
     if not templates():
         return "no official templates here: install comfyui-workflow-templates-json"
-    return real_comfyui.reason_to_skip()
+    return comfy_here.reason_to_skip()
 
 
 def converted(path, definitions):

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from real_comfyui import reason_to_skip
+from comfy_here import reason_to_skip
 
 from studio.comfy_install import missing_requirements, status
 from studio.comfy_pins import PINS

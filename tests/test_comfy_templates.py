@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from official_templates import TINY_GEMMA, converted, reason_to_skip, templates
+from official_templates import converted, reason_to_skip, templates
 
 from studio.comfy_widgets import read_definitions
 from studio.errors import BadInput
-from studio.home import Home, home_at
+from studio.home import Home
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 
@@ -23,14 +23,12 @@ NEWER_VALUES = {("CreateVideo", "bit_depth")}
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
+def installed(tmp_path_factory, comfyui_named, started_comfyui):
     from studio.comfy_boot import boot
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIO_COMFYUI", str(home_at().comfyui))
-        home = Home(tmp_path_factory.mktemp("comfy home"))
-        boot(home, [TINY_GEMMA])
-        yield read_definitions(extract_modes.node_interfaces())
+    home = Home(tmp_path_factory.mktemp("comfy home"))
+    boot(home)
+    yield read_definitions(extract_modes.node_interfaces())
 
 
 def faults(graph):

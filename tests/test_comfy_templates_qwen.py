@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from official_templates import TINY_GEMMA, converted, reason_to_skip, run, templates
+from official_templates import converted, reason_to_skip, run, templates
 from PIL import Image
 from requests_of_modes import draw_image
 
 from studio.comfy_widgets import read_definitions
 from studio.errors import BadInput
-from studio.home import Home, home_at
+from studio.home import Home
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 
@@ -49,20 +49,19 @@ def image_templates():
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory, comfyui_named, started_comfyui):
     from studio.comfy_boot import boot
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIO_COMFYUI", str(home_at().comfyui))
-        home = Home(tmp_path_factory.mktemp("comfy home"))
-        boot(home, [TINY_GEMMA])
-        import comfy.cli_args
-        import comfy_weights_qwen
+    home = Home(tmp_path_factory.mktemp("comfy home"))
+    boot(home)
+    import comfy.cli_args
+    import comfy_weights_qwen
 
-        # Most CPUs are several times slower with half precision.
-        patch.setattr(comfy.cli_args.args, "fp32_text_enc", True)
-        comfy_weights_qwen.shrink(patch, SIDE)
-        yield home
+    # Most CPUs are several times slower with half precision.
+    patch = comfyui_named
+    patch.setattr(comfy.cli_args.args, "fp32_text_enc", True)
+    comfy_weights_qwen.shrink(patch, SIDE)
+    yield home
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from official_templates import TINY_GEMMA, converted, reason_to_skip, run, templates
+from model_files import variant
+from official_templates import converted, reason_to_skip, run, templates
 from requests_of_modes import Media
 
 from studio.comfy_widgets import read_definitions
 from studio.families import LTX
-from studio.home import Home, home_at
+from studio.home import Home
 from studio.media_clips import load_frames, probe_clip
+from studio.model_places import target
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 
@@ -43,7 +45,7 @@ MEDIA = {"image": "image", "audio": "audio", "file": "video"}
 """The kind of media that an input of a loader names."""
 
 FOLDERS = {"ckpt_name": "checkpoint", "text_encoder": "text_encoder", "model_name": "upscaler"}
-"""The role in `LTX.comfy_files` of the file that an input of a loader names."""
+"""The role in the registry of the file that an input of a loader names."""
 
 
 def ltx_templates():
@@ -51,22 +53,21 @@ def ltx_templates():
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory, comfyui_named, started_comfyui):
     from studio.comfy_boot import boot
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIO_COMFYUI", str(home_at().comfyui))
-        home = Home(tmp_path_factory.mktemp("comfy home"))
-        boot(home, [TINY_GEMMA])
-        import comfy.cli_args
-        import comfy.ldm.moge.model
-        import comfy_weights
+    home = Home(tmp_path_factory.mktemp("comfy home"))
+    boot(home)
+    import comfy.cli_args
+    import comfy.ldm.moge.model
+    import comfy_weights
 
-        # CPUs have no half precision for the depth model, which ComfyUI loads as it does Gemma.
-        patch.setattr(comfy.cli_args.args, "fp32_text_enc", True)
-        patch.setattr(comfy.ldm.moge.model.MoGeModelV2, "num_tokens_range", (16, 64))
-        comfy_weights.write_weights(home)
-        yield home
+    # CPUs have no half precision for the depth model, which ComfyUI loads as it does Gemma.
+    patch = comfyui_named
+    patch.setattr(comfy.cli_args.args, "fp32_text_enc", True)
+    patch.setattr(comfy.ldm.moge.model.MoGeModelV2, "num_tokens_range", (16, 64))
+    comfy_weights.write_weights(home)
+    yield home
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +114,8 @@ def provide(home, media, graph):
                 loras = home.models / "loras"
                 place(loras / LTX.adapters["distilled"].file, loras / value)
             elif name in FOLDERS:
-                file = LTX.comfy_files[FOLDERS[name]]
-                folder = home.models / file.folder
-                place(folder / file.names[0], folder / value)
+                source = target(home, variant(LTX, "LTX-2.3 bf16").parts[FOLDERS[name]][0])
+                place(source, source.with_name(value))
 
 
 def place(source, path):
