@@ -1,7 +1,7 @@
 """A small Hub on loopback for the real huggingface_hub: counts what it serves, and fails on wish.
 
-It knows HEAD and GET of `/<repo>/resolve/<revision>/<path>`. It does not prove what a real CDN's
-signed addresses, Xet storage or rate limits do.
+It knows HEAD and GET of `/<repo>/resolve/<revision>/<path>`, and what a repository holds. It does
+not prove what a real CDN's signed addresses, Xet storage or rate limits do.
 """
 
 import hashlib
@@ -161,6 +161,9 @@ class _Handler(BaseHTTPRequestHandler):
         way = unquote(self.path)
         asked = (self.command, way, self.headers["Range"], self.headers["Authorization"])
         self.hub.requests.append(asked)
+        if way.startswith("/api/models/"):
+            self.describe(*way.removeprefix("/api/models/").partition("?")[0].split("/"))
+            return
         on_cdn = way.startswith("/cdn/")
         owner, name, _, revision, path = way.removeprefix("/cdn").lstrip("/").split("/", 4)
         repo = self.hub.repos.get(f"{owner}/{name}")
@@ -181,6 +184,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.refuse(NO_FILE)
         else:
             self.give(path, repo[path], fault, on_cdn)
+
+    def describe(self, owner, name, _, revision):
+        repo = self.hub.repos.get(f"{owner}/{name}")
+        fault = self.hub.next_fault("GET", f"{owner}/{name}")
+        if fault.status or repo is None or revision not in ("main", self.hub.commit):
+            self.refuse(fault if fault.status else NO_REPO if repo is None else NO_REVISION)
+            return
+        siblings = [{"rfilename": path, "size": len(one)} for path, one in repo.items()]
+        about = {"id": f"{owner}/{name}", "sha": self.hub.commit, "siblings": siblings}
+        body = json.dumps(about).encode()
+        self.head(200, {"Content-Type": "application/json", "Content-Length": len(body)})
+        self.wfile.write(body)
 
     def give(self, path, content, fault, on_cdn):
         tag = f'"{etag(path, content)}"'
