@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from studio import __version__, doctor
 from studio.cli_comfy import add_comfy_command
+from studio.cli_models import add_models_commands
 from studio.cli_run import Commands, add_mode_command
 from studio.errors import BadInput, MissingWeights, StudioError
 from studio.home import home_at
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_modes(commands)
     _add_recipe(commands)
     _add_doctor(commands)
+    add_models_commands(commands)
     add_comfy_command(commands)
     for mode in MODES.values():
         add_mode_command(commands, mode)

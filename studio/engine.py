@@ -108,14 +108,28 @@ def weights_to_run(home: Home, mode: Mode, engine: str = "", label: str = "") ->
     raise BadInput(f"There are no weights called '{label}' here: choose {known}.", "weights")
 
 
+def engine_to_fetch(home: Home, mode: Mode, engine: str = "") -> str:
+    """The engine whose models a mode would use: the named one, else the first that is installed.
+
+    Raises BadInput for one that is unknown or cannot run the mode.
+    """
+    if engine:
+        return _able(mode, engine)
+    return next(name for name in mode.engines if ENGINES[name].installed(home))
+
+
 def _required(home: Home, mode: Mode, engine: str) -> str:
+    if not ENGINES[_able(mode, engine)].installed(home):
+        raise BadInput(
+            f"The engine '{engine}' is not installed. {ENGINES[engine].how_to_install}", "engine"
+        )
+    return engine
+
+
+def _able(mode: Mode, engine: str) -> str:
     if engine not in ENGINES:
         known = ", ".join(f"'{name}'" for name in ENGINES)
         raise BadInput(f"There is no engine called '{engine}': choose {known}.", "engine")
     if engine not in mode.engines:
         raise BadInput(f"The engine '{engine}' cannot run the mode '{mode.id}'.", "engine")
-    if not ENGINES[engine].installed(home):
-        raise BadInput(
-            f"The engine '{engine}' is not installed. {ENGINES[engine].how_to_install}", "engine"
-        )
     return engine

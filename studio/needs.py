@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import cast
 
 from studio import model_places
+from studio.errors import BadInput
 from studio.families import FAMILIES
-from studio.fields import Params
+from studio.fields import ChoiceControl, NumberControl, Params, ToggleControl
 from studio.home import Home
 from studio.modes import Mode
 from studio.registry import (
@@ -34,6 +35,16 @@ class Need:
     path: Path | None
     damaged: bool
     """A file of that name is here, but cut short or empty."""
+
+
+def model_settings(mode: Mode, raw: Mapping[str, object]) -> Params:
+    """The values of those controls that can decide which models are needed; others by default.
+
+    Raises BadInput for one that is not allowed.
+    """
+    kinds = (ChoiceControl, NumberControl, ToggleControl)
+    fields = [field for field in mode.fields if isinstance(field, kinds)]
+    return {field.name: field.parse(raw.get(field.name)) for field in fields}
 
 
 def makers_loras(mode: Mode, params: Params) -> Iterator[tuple[str, float]]:
@@ -83,3 +94,27 @@ def gigabytes_missing(found: Iterable[Need]) -> float:
 def _need(home: Home, model: Model) -> Need:
     path = model_places.find(home, model)
     return Need(model, path, path is None and model_places.damaged(home, model) is not None)
+
+
+def variants_of(mode: Mode, engines: Iterable[str]) -> tuple[Variant, ...]:
+    """The sets of weights that run a mode, in the order of the engines."""
+    family = FAMILIES[mode.family]
+    return tuple(variant for engine in engines for variant in family.variants_of(engine))
+
+
+def choose_variant(home: Home, mode: Mode, engine: str, label: str = "") -> Variant:
+    """The set that `label` names, else the one of which the least is missing.
+
+    Raises BadInput for an unknown label.
+    """
+    known = variants_of(mode, [engine])
+    if not label:
+        return min(known, key=lambda one: gigabytes_missing(needs(home, one.models)))
+    for variant in known:
+        if variant.label == label:
+            return variant
+    names = ", ".join(f"'{one.label}'" for one in known)
+    raise BadInput(
+        f"There are no weights called '{label}' for the engine '{engine}': choose {names}.",
+        "variant",
+    )

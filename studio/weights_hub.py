@@ -15,7 +15,15 @@ from studio.weights_hub_cache import Remote, bytes_here, cache_folder, cached
 from studio.weights_hub_traffic import Patience, Traffic
 from studio.weights_hub_transfer import ask, fetch
 
-__all__ = ["Download", "FetchProgress", "HubFile", "Patience", "cached", "fetch_all"]
+__all__ = [
+    "Download",
+    "FetchProgress",
+    "HubFile",
+    "Patience",
+    "cached",
+    "fetch_all",
+    "free_gigabytes",
+]
 
 log = logging.getLogger(__name__)
 
@@ -176,6 +184,15 @@ class Download:
 def fetch_all(files: Iterable[HubFile], patience: Patience | None = None) -> Mapping[HubFile, Path]:
     """The paths of `files` in the cache, once all are there. Raises FetchFailed."""
     return Download(files, patience).start().wait()
+
+
+def free_gigabytes() -> float:
+    """What is free on the disk that models are fetched to. Raises FetchFailed."""
+    folder = cache_folder()
+    try:
+        return disk.free_bytes(folder) / GIGABYTE
+    except OSError as error:
+        raise FetchFailed(disk.explain(error, folder), "disk") from error
 
 
 def require_online(missing: Sequence[HubFile]) -> None:
