@@ -20,6 +20,7 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python tools/sync_preload.py --check
 
 bench: .venv
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m bench.nine_modes $(ARGS)
