@@ -30,6 +30,7 @@ FLOORS = (
             "presets",
             "fields",
             "families",
+            "fitting",
             "mode_controls",
             "modes",
             "needs",
@@ -39,7 +40,7 @@ FLOORS = (
             "weights…",
         ),
     ),
-    ("contract", ("plan", "progress", "events")),
+    ("contract", ("plan", "plan_needs", "progress", "events")),
     (
         "engines",
         (
