@@ -11,6 +11,7 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 
 from studio.diffusers_loras import apply_loras, wanted_loras
+from studio.diffusers_memory import Placement
 from studio.diffusers_preview import LatentColours, latent_jpeg
 from studio.diffusers_prompts import PromptCache
 from studio.diffusers_schedulers import scheduler_for
@@ -19,7 +20,7 @@ from studio.errors import EngineFailed
 from studio.plan import Edit, Plan
 from studio.presets import Sampling
 from studio.progress import Progress
-from studio.torch_device import Device, generator, place
+from studio.torch_device import Device, generator
 from studio.torch_latents import decode, load_latents, require_finite, save_latents
 
 Arguments = dict[str, Any]
@@ -41,11 +42,11 @@ class ImageRunner(ABC):
     def __init__(self, pipeline: DiffusionPipeline, device: Device) -> None:
         """Takes over a pipeline that is loaded in main memory."""
         pipeline.set_progress_bar_config(disable=True)
-        place(pipeline, device)
         self._pipeline = pipeline
         self._device = device.name
         self._schedule = pipeline.scheduler.config
         self._prompts = PromptCache()
+        self.placement = Placement(pipeline, device, self._prompts)
 
     @abstractmethod
     def _encode(self, plan: Plan, sampling: Sampling, progress: Progress) -> Arguments:
@@ -77,7 +78,9 @@ class ImageRunner(ABC):
 
     def _sample(self, plan: Plan, sampling: Sampling, progress: Progress) -> torch.Tensor:
         """Latents as the pipeline gives them, packed where it packs them."""
-        for note in apply_loras(self._pipeline, wanted_loras(plan, sampling)):
+        with self.placement.changing_layers():
+            notes = apply_loras(self._pipeline, wanted_loras(plan, sampling))
+        for note in notes:
             progress.note(note)
         progress.start("encode")
         arguments = self._encode(plan, sampling, progress)

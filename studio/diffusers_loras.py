@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModelMixin
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 
@@ -85,7 +85,7 @@ def _fitted(pipeline: DiffusionPipeline, path: Path, name: str) -> str:
 
 
 def _load(pipeline: DiffusionPipeline, header: LoraHeader, name: str) -> None:
-    path, modules = header.path, _modules(_denoiser(pipeline))
+    path, modules = header.path, _modules(denoiser_of(pipeline))
     if match(header, modules).matched == 0:
         raise _unfit(path)
     tensors = normalise(load_file(path), modules)
@@ -135,10 +135,10 @@ def _lora_layers(pipeline: DiffusionPipeline) -> Iterator[LoraLayer]:
                 yield module
 
 
-def _denoiser(pipeline: DiffusionPipeline) -> torch.nn.Module:
+def denoiser_of(pipeline: DiffusionPipeline) -> ModelMixin:
+    """The model that is called for every step."""
     components = pipeline.components
-    denoiser: torch.nn.Module = components.get("unet") or components["transformer"]
-    return denoiser
+    return components.get("unet") or components["transformer"]
 
 
 def _modules(model: torch.nn.Module) -> Modules:

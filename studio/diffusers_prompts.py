@@ -31,6 +31,10 @@ class PromptCache:
         self._kept.move_to_end(key)
         return cast(E, _moved(self._kept[key], device))
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._kept.clear()
+
     def _is_full(self) -> bool:
         kept = self._kept.values()
         size = sum(part.nbytes for entry in kept for part in entry if part is not None)

@@ -27,7 +27,8 @@ from studio.diffusers_ltx import (
     load_upsampler,
     sampling_arguments,
 )
-from studio.diffusers_preview import CleanEstimate, latent_jpeg
+from studio.diffusers_memory import Placement
+from studio.diffusers_preview import CleanEstimate, LatentColours, latent_jpeg
 from studio.diffusers_prompts import PromptCache
 from studio.diffusers_schedulers import scheduler_for
 from studio.diffusers_sound import decode_sound
@@ -38,13 +39,16 @@ from studio.media_sound import Sound, fit_length
 from studio.plan import Clip, LoraUse, Plan
 from studio.progress import Progress
 from studio.registry import CONTROL_LORA
-from studio.torch_device import Device, generator, is_out_of_memory, place, release_memory
+from studio.torch_device import Device, generator, is_out_of_memory, release_memory
 from studio.torch_latents import load_latents, require_finite, save_latents
 from studio.weights import Weights
 
 FILE_NAME = "clip.mp4"
 
 PREVIEW_SCALE = 8
+
+Latents = dict[str, torch.Tensor]
+"""Of the picture under "video", of the sound under "audio"."""
 
 
 class LtxRunner:
@@ -56,10 +60,8 @@ class LtxRunner:
         self._upsampler: Any = None
         self._device = device
         self._prompts = PromptCache()
-        place(self._pipeline, device)
-        with torch.no_grad():
-            self._colours = fit_colours(self._pipeline.vae, device.name)
-        self._pipeline.maybe_free_model_hooks()
+        self._colours: LatentColours | None = None
+        self.placement = Placement(self._pipeline, device, self._prompts)
 
     @torch.no_grad()
     def make(self, plan: Plan, progress: Progress, scratch: Path) -> Path:
@@ -70,7 +72,7 @@ class LtxRunner:
         try:
             latents = load_latents(scratch, plan)
             if latents is None:
-                latents = self._sample(plan, clip, progress)
+                latents = self._sample(plan, clip, progress, scratch)
                 save_latents(scratch, plan, latents)
             frames = self._pictures(latents["video"].to(self._device.name), progress)
             sound = (
@@ -85,8 +87,9 @@ class LtxRunner:
             write_clip(path, frames, clip.fps, sound, {})
         return path
 
-    def _sample(self, plan: Plan, clip: Clip, progress: Progress) -> dict[str, torch.Tensor]:
+    def _sample(self, plan: Plan, clip: Clip, progress: Progress, scratch: Path) -> Latents:
         """Latents of picture and sound as the VAEs decode them: not normalised, not packed."""
+        self._fit_colours()
         said: set[str] = set()
         self._apply_loras(plan, 0, progress, said)
         progress.start("encode")
@@ -101,8 +104,10 @@ class LtxRunner:
         guides = read_guides(plan, clip, self._pipeline.audio_vae, self._device.name, progress)
         self._pipeline.freeze_audio(guides.sound is not None)
         noise = generator(plan.seed)
-        latents = {} if guides.sound is None else {"audio": guides.sound}
-        for stage in range(len(plan.sampling)):
+        first, latents = self._begun(plan, scratch, noise)
+        if guides.sound is not None:
+            latents["audio"] = guides.sound
+        for stage in range(first, len(plan.sampling)):
             if stage:
                 progress.start("upscale")
                 latents["video"] = self._upscaled(plan, latents["video"])
@@ -120,11 +125,25 @@ class LtxRunner:
             # A sound that was given is not even rounded.
             latents = {"video": video, "audio": audio if guides.sound is None else guides.sound}
             require_finite(latents)
+            if stage + 1 < len(plan.sampling):
+                kept = {**latents, "noise": noise.get_state()}
+                save_latents(scratch, plan, kept, _stage_file(stage + 1))
         return latents
+
+    def _begun(self, plan: Plan, scratch: Path, noise: torch.Generator) -> tuple[int, Latents]:
+        """The first stage that is left to do, and what an earlier try made before it."""
+        for stage in reversed(range(1, len(plan.sampling))):
+            kept = load_latents(scratch, plan, _stage_file(stage))
+            if kept is not None:
+                noise.set_state(kept.pop("noise"))
+                return stage, {name: one.to(self._device.name) for name, one in kept.items()}
+        return 0, {}
 
     def _apply_loras(self, plan: Plan, stage: int, progress: Progress, said: set[str]) -> None:
         """With a note about each file that fits in part; once, though it acts in every stage."""
-        for note in apply_loras(self._pipeline, _stage_loras(plan, stage)):
+        with self.placement.changing_layers():
+            notes = apply_loras(self._pipeline, _stage_loras(plan, stage))
+        for note in notes:
             if note not in said:
                 progress.note(note)
             said.add(note)
@@ -169,7 +188,13 @@ class LtxRunner:
         One to a cell, as it comes, would be a dozen pixels for the whole picture.
         """
         smooth = interpolate(cells, scale_factor=PREVIEW_SCALE, mode="bilinear")
-        return latent_jpeg(smooth[0], self._colours)
+        return latent_jpeg(smooth[0], cast(LatentColours, self._colours))
+
+    def _fit_colours(self) -> None:
+        """Once, and not before the pipeline has its place on the device."""
+        if self._colours is None:
+            self._colours = fit_colours(self._pipeline.vae, self._device.name)
+            self._pipeline.maybe_free_model_hooks()
 
     def _prompt_arguments(self, plan: Plan) -> Arguments:
         embeds, mask = self._embedded(plan.prompt)
@@ -197,10 +222,9 @@ class LtxRunner:
         """Latents at twice the width and height; neither these nor those are normalised."""
         if self._upsampler is None:
             self._upsampler = load_upsampler(plan.weights.upsampler, self._device)
-        upsampler = self._upsampler.to(self._device.name)
-        larger: torch.Tensor = upsampler(video.to(self._device.name, upsampler.dtype))
-        # Like the pipeline's models, it visits the device for its own part of the run only.
-        upsampler.to("cpu")
+        with self.placement.visiting(self._upsampler):
+            dtype = self._upsampler.dtype
+            larger: torch.Tensor = self._upsampler(video.to(self._device.name, dtype))
         return larger.float()
 
     def _pictures(self, latents: torch.Tensor, progress: Progress) -> Frames:
@@ -223,6 +247,11 @@ class LtxRunner:
         latents = latents.to(self._device.name)
         sound = decode_sound(self._pipeline.audio_vae, self._pipeline.vocoder, latents)
         return fit_length(sound, clip.seconds)
+
+
+def _stage_file(stage: int) -> str:
+    """Holds what a stage begins with."""
+    return f"stage{stage}.safetensors"
 
 
 def _is_guided(plan: Plan) -> bool:

@@ -4,14 +4,10 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
 from studio.errors import OutOfMemory
-
-if TYPE_CHECKING:
-    from diffusers import DiffusionPipeline
 
 # How the backends that raise a bare RuntimeError for it say that memory is out.
 _OUT_OF_MEMORY_SIGNS = (
@@ -47,18 +43,6 @@ def _mps_has_bfloat16() -> bool:
     except (TypeError, RuntimeError):
         return False
     return True
-
-
-def place(pipeline: "DiffusionPipeline", device: Device) -> None:
-    """Ready the pipeline to run on the device.
-
-    On CUDA each model visits the GPU for its own part of the run, as text encoder and transformer
-    together fit few cards.
-    """
-    if device.name == "cuda":
-        pipeline.enable_model_cpu_offload(device=device.name)
-    else:
-        pipeline.to(device.name)
 
 
 def release_memory() -> None:

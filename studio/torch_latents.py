@@ -29,7 +29,9 @@ def fingerprint(plan: Plan) -> str:
     return hashlib.sha256(repr(replace(plan, notes=())).encode()).hexdigest()
 
 
-def save_latents(scratch: Path, plan: Plan, latents: Mapping[str, torch.Tensor]) -> None:
+def save_latents(
+    scratch: Path, plan: Plan, latents: Mapping[str, torch.Tensor], name: str = FILE_NAME
+) -> None:
     """Keep the sampled latents, so that a decode that fails needs no second sampling.
 
     Raises EngineFailed where they hold numbers that are not finite, or the disk refuses.
@@ -39,12 +41,14 @@ def save_latents(scratch: Path, plan: Plan, latents: Mapping[str, torch.Tensor])
     with disk_errors(scratch, EngineFailed), partial_file(scratch) as partial:
         # Not by `save_file`, which raises no OSError where the disk is full.
         partial.write_bytes(save(kept, metadata={"plan": fingerprint(plan)}))
-        partial.replace(scratch / FILE_NAME)
+        partial.replace(scratch / name)
 
 
-def load_latents(scratch: Path, plan: Plan) -> dict[str, torch.Tensor] | None:
+def load_latents(
+    scratch: Path, plan: Plan, name: str = FILE_NAME
+) -> dict[str, torch.Tensor] | None:
     """The latents that an earlier try of the same plan has left, on the CPU; None without any."""
-    path = scratch / FILE_NAME
+    path = scratch / name
     if not path.is_file():
         return None
     try:

@@ -25,7 +25,6 @@ from image_plans import (
     stages,
 )
 
-from studio import diffusers_images
 from studio.diffusers_engine import DiffusersEngine
 from studio.errors import Cancelled, EngineFailed, MissingWeights, OutOfMemory
 from studio.events import StepDone
@@ -147,10 +146,11 @@ def test_engine_names_the_stage_that_ran_out_of_memory(engine, run, plan_of, mon
     plan = plan_of("image")
     transformer = pipeline_of(engine, run, plan).transformer
     whole, _ = run(plan)
-    monkeypatch.setattr(transformer, "forward", failing(transformer.forward, 1, NO_MEMORY[0]))
+    monkeypatch.setattr(transformer, "forward", failing(transformer.forward, 2, NO_MEMORY[0]))
     with pytest.raises(OutOfMemory) as caught:
         run(plan)
     assert caught.value.stage == "Sampling"
+    engine.release()
     assert np.array_equal(whole, run(plan)[0])
 
 
@@ -255,12 +255,7 @@ def test_engine_makes_the_same_where_models_visit_the_device_in_turn(
     plan = guided(plan_of(mode), 3.0)
     plan = replace(plan, loras=(lora_for(tmp_path / "style.safetensors", plan),))
     expected, _ = run(plan)
-    monkeypatch.setattr(
-        diffusers_images,
-        "place",
-        lambda pipeline, device: pipeline.enable_model_cpu_offload(device="cpu"),
-    )
-    monkeypatch.setattr("diffusers.pipelines.pipeline_utils.get_device", lambda: "cpu:0")
+    monkeypatch.setenv("AIO_MEMORY", "offload")
     offloaded = DiffusersEngine()
     made = [tmp_path / "first", tmp_path / "stopped", tmp_path / "again"]
     for scratch in made:

@@ -1,0 +1,45 @@
+"""The memory of the machine, as torch and the system tell it."""
+
+import psutil
+import torch
+
+from studio.fitting import Machine
+from studio.torch_device import Device
+
+
+def read_machine(device: Device) -> Machine:
+    """What is there now. What this process holds counts as free: the next job reuses it."""
+    ram_total, ram_free = _ram()
+    vram_total, vram_free = _DEVICES[device.name](ram_total, ram_free)
+    return Machine(
+        device=device.name,
+        vram_total=vram_total,
+        vram_free=vram_free,
+        ram_total=ram_total,
+        ram_free=ram_free,
+        weight_bytes=device.dtype.itemsize,
+    )
+
+
+def _ram() -> tuple[int, int]:
+    memory = psutil.virtual_memory()
+    own: int = psutil.Process().memory_info().rss
+    # Files that are mapped into this process are counted as both.
+    return memory.total, min(memory.total, memory.available + own)
+
+
+def _cuda(ram_total: int, ram_free: int) -> tuple[int, int]:
+    free, total = torch.cuda.mem_get_info()
+    return total, free + torch.cuda.memory_reserved()
+
+
+def _mps(ram_total: int, ram_free: int) -> tuple[int, int]:
+    total = torch.mps.recommended_max_memory()
+    return total, min(total, ram_free)
+
+
+def _cpu(ram_total: int, ram_free: int) -> tuple[int, int]:
+    return ram_total, ram_free
+
+
+_DEVICES = {"cuda": _cuda, "mps": _mps, "cpu": _cpu}
