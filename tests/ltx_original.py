@@ -172,3 +172,106 @@ def _wave(config, side):
 def write_original(path, tensors, config):
     save_file(tensors, path, {"config": json.dumps(config), "model_version": "2.3.0"})
     return path
+
+
+_WAVE = {
+    "resblock": "AMP1",
+    "resblock_kernel_sizes": [3, 7, 11],
+    "resblock_dilation_sizes": [[1, 3, 5]] * 3,
+    "activation": "snakebeta",
+    "use_tanh_at_final": False,
+    "use_bias_at_final": False,
+}
+
+
+def _published_rows(*steps):
+    rows = [["res_x", {"num_layers": 4}]]
+    for step, layers in zip(steps, (6, 4, 2, 2), strict=True):
+        rows += [[step, {"multiplier": 2}], ["res_x", {"num_layers": layers}]]
+    return rows
+
+
+PUBLISHED_CONFIG = {
+    "transformer": {
+        "num_layers": 48,
+        "num_attention_heads": 32,
+        "attention_head_dim": 128,
+        "cross_attention_dim": 4096,
+        "audio_num_attention_heads": 32,
+        "audio_attention_head_dim": 64,
+        "audio_cross_attention_dim": 2048,
+        "positional_embedding_max_pos": [20, 2048, 2048],
+        "audio_positional_embedding_max_pos": [20],
+        "positional_embedding_theta": 10000.0,
+        "frequencies_precision": "float64",
+        "rope_type": "split",
+        "timestep_scale_multiplier": 1000,
+        "av_ca_timestep_scale_multiplier": 1000.0,
+        "apply_gated_attention": True,
+        "cross_attention_adaln": True,
+        "caption_channels": 3840,
+        "connector_num_layers": 8,
+        "connector_num_attention_heads": 32,
+        "connector_attention_head_dim": 128,
+        "connector_num_learnable_registers": 128,
+        "connector_apply_gated_attention": True,
+        "connector_positional_embedding_max_pos": [4096],
+        "audio_connector_num_attention_heads": 32,
+        "audio_connector_attention_head_dim": 64,
+    },
+    "vae": {
+        "latent_channels": 128,
+        "patch_size": 4,
+        "spatial_padding_mode": "zeros",
+        "causal_decoder": False,
+        "encoder_blocks": _published_rows(
+            "compress_space_res", "compress_time_res", "compress_all_res", "compress_all_res"
+        ),
+        "decoder_blocks": _published_rows(
+            "compress_space", "compress_time", "compress_all", "compress_all"
+        ),
+    },
+    "vocoder": {
+        "vocoder": {
+            **_WAVE,
+            "upsample_initial_channel": 1536,
+            "upsample_rates": [5, 2, 2, 2, 2, 2],
+            "upsample_kernel_sizes": [11, 4, 4, 4, 4, 4],
+        },
+        "bwe": {
+            **_WAVE,
+            "upsample_initial_channel": 512,
+            "upsample_rates": [6, 5, 2, 2, 2],
+            "upsample_kernel_sizes": [12, 11, 4, 4, 4],
+            "input_sampling_rate": 16000,
+            "output_sampling_rate": 48000,
+            "hop_length": 80,
+            "n_fft": 512,
+            "win_size": 512,
+            "num_mels": 64,
+        },
+    },
+}
+"""What the published checkpoint says of itself, as far as it decides about shapes."""
+
+_DENOISER = "model.diffusion_model."
+PUBLISHED_SHAPES = {
+    f"{_DENOISER}patchify_proj.weight": (4096, 128),
+    f"{_DENOISER}proj_out.weight": (128, 4096),
+    f"{_DENOISER}audio_patchify_proj.weight": (2048, 128),
+    f"{_DENOISER}audio_proj_out.weight": (128, 2048),
+    "text_embedding_projection.video_aggregate_embed.weight": (4096, 49 * 3840),
+    "text_embedding_projection.audio_aggregate_embed.weight": (2048, 49 * 3840),
+    "vocoder.vocoder.conv_pre.weight": (1536, 128, 7),
+    "vocoder.vocoder.conv_post.weight": (2, 24, 7),
+    "vocoder.bwe_generator.conv_pre.weight": (512, 128, 7),
+    "vocoder.bwe_generator.conv_post.weight": (2, 16, 7),
+    **{
+        f"vae.encoder.down_blocks.{2 * place}.res_blocks.0.conv1.conv.weight": (width,)
+        for place, width in enumerate((128, 256, 512, 1024, 1024))
+    },
+    **{
+        f"vae.decoder.up_blocks.{2 * place}.res_blocks.0.conv1.conv.weight": (width,)
+        for place, width in enumerate((1024, 512, 512, 256, 128))
+    },
+}

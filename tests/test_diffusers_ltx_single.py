@@ -6,9 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from accelerate import init_empty_weights
 from clip_runs import CPU, TINY, ClipRuns, frames_of
 from comfy_here import NEEDS_COMFYUI
-from ltx_original import original_config, original_tensors, write_original
+from ltx_original import (
+    PUBLISHED_CONFIG,
+    PUBLISHED_SHAPES,
+    original_config,
+    original_tensors,
+    write_original,
+)
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -110,6 +117,39 @@ def test_weights_take_the_devices_format_but_for_the_vocoder(original):
     }
     assert formats.pop("vocoder") == {torch.float32}
     assert set().union(*formats.values()) == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    ("name", "tensors", "billions"),
+    # Tensors as counted in the published files, parameters as in the published configurations.
+    [
+        ("transformer", 4186, 18.989),
+        ("connectors", 2 * 129 + 4, 3.172),
+        ("vocoder", 1227, 0.129),
+        ("vae", 170, 0.726),
+    ],
+)
+def test_the_published_checkpoint_gives_the_published_sizes(name, tensors, billions):
+    keys = frozenset(["text_embedding_projection.video_aggregate_embed.bias"])
+    part = PARTS[name]
+    with init_empty_weights():
+        module = part.kind.from_config(
+            part.config(PUBLISHED_CONFIG, PUBLISHED_SHAPES.__getitem__, keys)
+        )
+    names = {part.name(key) for key in module.state_dict()}
+    assert len(names) == len(module.state_dict()) == tensors
+    assert sum(one.numel() for one in module.parameters()) / 1e9 == pytest.approx(
+        billions, abs=1e-3
+    )
+
+
+def test_the_published_vae_is_built_as_the_published_folder_says():
+    config = PARTS["vae"].config(PUBLISHED_CONFIG, PUBLISHED_SHAPES.__getitem__, frozenset())
+    assert config["block_out_channels"] == [256, 512, 1024, 1024]
+    assert config["decoder_block_out_channels"] == [256, 512, 512, 1024]
+    assert config["layers_per_block"] == config["decoder_layers_per_block"] == [4, 6, 4, 2, 2]
+    assert config["upsample_factor"] == [2, 2, 1, 2]
+    assert config["upsample_type"] == ["spatiotemporal", "spatiotemporal", "temporal", "spatial"]
 
 
 # 8 bits
