@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from studio import __version__
 from studio.engine import ENGINES
 from studio.errors import StudioError
-from studio.families import FAMILIES
+from studio.families import FAMILIES, Family
+from studio.fitting import Work, explain, needs_for
 from studio.home import Home
 from studio.outputs import free_bytes
 from studio.weights import installed
@@ -67,6 +68,7 @@ def examine(home: Home) -> Report:
                 lambda: _home(home),
                 lambda: _engines(home),
                 lambda: _weights(home),
+                lambda: _memory(home),
             )
             for check in looks()
         )
@@ -140,3 +142,26 @@ def _weights(home: Home) -> Iterator[Check]:
         real = [weights.label for found in found_by for weights in found if not weights.demo]
         found = ", ".join(real) if real else "demo weights only."
         yield Check(f"weights {family.label}", None, found)
+
+
+def _memory(home: Home) -> Iterator[Check]:
+    """How the diffusers engine would run what is here, at each family's usual size."""
+    here = [one for one in FAMILIES.values() if not installed(home, one.id)[0].demo]
+    if not here:
+        return
+    try:
+        from studio.torch_device import best_device
+        from studio.torch_machine import read_machine
+    except (ImportError, OSError):
+        # Said already, as what is wrong with the device.
+        return
+    machine = read_machine(best_device())
+    for family in here:
+        sentence = explain(needs_for(family.id, _usual_work(family)), machine)
+        yield Check(f"memory {family.label}", None, sentence)
+
+
+def _usual_work(family: Family) -> Work:
+    """The default size; of videos five seconds."""
+    size = family.canvas.default
+    return Work(size.width, size.height, frames=121 if family.upsampler else 1)

@@ -145,7 +145,7 @@ def _gib(*, denoiser: float, text_encoder: float, vae: float, rest: float, block
 
 
 NEEDS: Mapping[str, Needs] = {
-    "sdxl": _gib(denoiser=4.8, text_encoder=1.5, vae=0.2, rest=0, blocks=3),
+    "sdxl": _gib(denoiser=4.8, text_encoder=1.5, vae=0.2, rest=0, blocks=4),
     "qwen-image": _gib(denoiser=38.1, text_encoder=15.4, vae=0.2, rest=0, blocks=60),
     "qwen-image-edit": _gib(denoiser=38.1, text_encoder=15.4, vae=0.2, rest=0, blocks=60),
     "ltx-2.3": _gib(denoiser=35.4, text_encoder=24.6, vae=1.7, rest=6.8, blocks=48),
@@ -246,8 +246,8 @@ def device_bytes(rung: Rung, needs: Needs, machine: Machine) -> int:
         return kept.weights + working
     if rung.moves == "models":
         return max(kept.denoiser + working, kept.text_encoder, kept.vae, kept.rest)
-    # One block works, the next is on its way.
-    return kept.vae + 2 * kept.denoiser // kept.blocks + working
+    # One block works, the next is on its way, and what is around them weighs about as much.
+    return kept.vae + 3 * kept.denoiser // kept.blocks + working
 
 
 def ram_bytes(rung: Rung, needs: Needs, machine: Machine) -> int:

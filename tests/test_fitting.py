@@ -2,6 +2,7 @@
 
 import pytest
 
+from studio.doctor import examine
 from studio.errors import BadInput
 from studio.families import FAMILIES
 from studio.fitting import (
@@ -137,7 +138,7 @@ def test_where_nothing_fits_the_most_frugal_is_tried():
         (cuda(23, 62), "Needs 75 of 25 GB of memory: weights in 8 bits, moved in as they are"),
         (
             cuda(2, 15),
-            "Needs at least 4 GB of VRAM and 41 GB of RAM, and 2 GB of VRAM and 16 GB of RAM"
+            "Needs at least 5 GB of VRAM and 41 GB of RAM, and 2 GB of VRAM and 16 GB of RAM"
             " are free: it may run out of memory.",
         ),
         (
@@ -172,3 +173,13 @@ def test_requested_rung_knows_the_ladder_and_refuses_the_rest():
 def test_notes_say_what_was_done_and_why():
     assert EIGHT_BIT.note == "Ran with 8-bit weights, as the memory was not enough for full ones."
     assert GROUP.note.endswith("moved in block by block, as the memory was not enough for more.")
+
+
+def test_doctor_says_how_real_weights_would_run(home):
+    names = {check.name for check in examine(home).checks}
+    assert not any(name.startswith("memory") for name in names)
+    folder = home.models / "diffusers" / "LTX-2.3-Diffusers"
+    folder.mkdir(parents=True)
+    (folder / "model_index.json").touch()
+    said = {check.name: check.sentence for check in examine(home).checks}
+    assert said["memory LTX-2.3"].startswith("Needs ")
