@@ -6,9 +6,7 @@ from typing import Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, LTX2InContextPipeline
-from diffusers.pipelines.ltx2 import LTX2LatentUpsamplerModel
 
-from studio.errors import MissingWeights
 from studio.presets import STG_BLOCK, Sampling
 from studio.torch_device import Device
 
@@ -72,22 +70,6 @@ def load_ltx(folder: Path, device: Device) -> LtxPipeline:
     pipeline: LtxPipeline = LtxPipeline.from_pretrained(folder, dtype=dtypes, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def load_upsampler(folder: Path | None, device: Device) -> LTX2LatentUpsamplerModel:
-    """The x2 latent upsampler of a model folder, or of a pipeline folder that holds it.
-
-    Raises MissingWeights where it is not there.
-    """
-    if folder is None or not folder.is_dir():
-        raise MissingWeights(
-            f"The latent upscaler is not at '{folder}': put it there, or choose a preset with one"
-            " stage."
-        )
-    inner = folder / "latent_upsampler"
-    return LTX2LatentUpsamplerModel.from_pretrained(
-        inner if inner.is_dir() else folder, dtype=device.dtype, local_files_only=True
-    )
 
 
 def sampling_arguments(sampling: Sampling, blocks: int) -> Arguments:

@@ -24,14 +24,15 @@ from studio.diffusers_ltx import (
     Arguments,
     LtxPipeline,
     load_ltx,
-    load_upsampler,
     sampling_arguments,
 )
+from studio.diffusers_ltx_single import load_single_file
 from studio.diffusers_memory import Placement
 from studio.diffusers_preview import CleanEstimate, LatentColours, latent_jpeg
 from studio.diffusers_prompts import PromptCache
 from studio.diffusers_schedulers import scheduler_for
 from studio.diffusers_sound import decode_sound
+from studio.diffusers_upsampler import load_upsampler
 from studio.disk import disk_errors
 from studio.errors import EngineFailed
 from studio.media_clips import Frames, write_clip
@@ -55,7 +56,7 @@ class LtxRunner:
     """LTX-2.3, loaded and warm; see `studio.diffusers_engine.FamilyRunner`."""
 
     def __init__(self, weights: Weights, device: Device) -> None:
-        self._pipeline = load_ltx(weights.base, device)
+        self._pipeline = _load(weights, device)
         self._schedule = self._pipeline.scheduler.config
         self._upsampler: Any = None
         self._device = device
@@ -252,6 +253,13 @@ class LtxRunner:
 def _stage_file(stage: int) -> str:
     """Holds what a stage begins with."""
     return f"stage{stage}.safetensors"
+
+
+def _load(weights: Weights, device: Device) -> LtxPipeline:
+    """From a diffusers folder, or from its makers' one file with Gemma beside it."""
+    if weights.base.is_dir():
+        return load_ltx(weights.base, device)
+    return load_single_file(weights.base, device, weights.files.get("text_encoder"))
 
 
 def _is_guided(plan: Plan) -> bool:

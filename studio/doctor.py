@@ -164,4 +164,4 @@ def _memory(home: Home) -> Iterator[Check]:
 def _usual_work(family: Family) -> Work:
     """The default size; of videos five seconds."""
     size = family.canvas.default
-    return Work(size.width, size.height, frames=121 if family.upsampler else 1)
+    return Work(size.width, size.height, frames=121 if family.upscales else 1)

@@ -87,19 +87,25 @@ def _called(home: Home, kind: str, name: str) -> Iterator[Path]:
 
 def _find_folder(home: Home, model: ModelFolder) -> Path | None:
     for folder in folders(home, model.folder):
-        if _is_whole_folder(folder / model.name, model.index):
+        if _is_whole_folder(folder / model.name, model):
             return folder / model.name
-    # The index lies at the top of its snapshot in the Hub's cache.
     index = cached(HubFile(model.repo, model.index, model.revision))
-    return index.parent if index and _is_whole_folder(index.parent, model.index) else None
+    if index is None:
+        return None
+    # The top of its snapshot in the Hub's cache.
+    found = index.parents[model.index.count("/")]
+    return found if _is_whole_folder(found, model) else None
 
 
-def _is_whole_folder(folder: Path, index: str) -> bool:
-    """Whether every part that the folder's indices name is there, and whole."""
-    if not (folder / index).is_file():
+def _is_whole_folder(folder: Path, model: ModelFolder) -> bool:
+    """Whether every part that is wanted, or that its index names, is there, and whole."""
+    try:
+        names = model.parts or tuple(_parts(folder / model.index))
+        parts = [folder / name for name in names] or [folder]
+        return (folder / model.index).is_file() and all(map(_has_its_shards, parts))
+    # An index that is cut short, or of something else.
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
         return False
-    parts = [folder / part for part in _parts(folder / index)] or [folder]
-    return all(part.is_dir() and _has_its_shards(part) for part in parts)
 
 
 def _parts(index: Path) -> Iterator[str]:
@@ -112,6 +118,8 @@ def _parts(index: Path) -> Iterator[str]:
 
 
 def _has_its_shards(part: Path) -> bool:
+    if not part.is_dir():
+        return False
     wanted = {path for path in part.glob(f"*{ENDING}")}
     for index in part.glob(f"*{ENDING}.index.json"):
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()

@@ -47,6 +47,8 @@ class ModelFolder:
     gated: bool = False
     leave_out: tuple[str, ...] = ()
     """Patterns of files that the studio never loads."""
+    parts: tuple[str, ...] = ()
+    """The folders in it that are wanted, where it is not all of them."""
 
     @property
     def page(self) -> str:
@@ -55,6 +57,8 @@ class ModelFolder:
     @property
     def index(self) -> str:
         """The file without which the folder is no model."""
+        if self.parts:
+            return f"{self.parts[0]}/config.json"
         return "model_index.json" if self.folder == "diffusers" else "config.json"
 
 
@@ -265,6 +269,17 @@ _LTX_SPLIT = {
 }
 _LTX_TRANSFORMER = "diffusion_models/ltx-2.3-22b-dev_transformer_only_{}.safetensors"
 
+_LTX_FOLDER = _folder("LTX-2.3-Diffusers", "diffusers/LTX-2.3-Diffusers", 71.0, LTX_LICENCE)
+_LTX_TEXT_ENCODER = ModelFolder(
+    "diffusers",
+    "LTX-2.3-text-encoder",
+    _LTX_FOLDER.repo,
+    24.4,
+    GEMMA_LICENCE,
+    leave_out=_SPARE,
+    parts=("text_encoder", "tokenizer"),
+)
+
 LTX_VARIANTS = (
     Variant(
         "LTX-2.3 fp8",
@@ -304,9 +319,17 @@ LTX_VARIANTS = (
         "LTX-2.3",
         "diffusers",
         {
-            "pipeline": (
-                _folder("LTX-2.3-Diffusers", "diffusers/LTX-2.3-Diffusers", 71.0, LTX_LICENCE),
-            ),
+            "pipeline": (_LTX_FOLDER,),
+            "upsampler": (_LTX_UPSCALER,),
+        },
+        LTX_ADAPTERS,
+    ),
+    Variant(
+        "LTX-2.3 one file",
+        "diffusers",
+        {
+            "checkpoint": (_LTX_DEV, _LTX_DEV_FP8),
+            "text_encoder": (_LTX_TEXT_ENCODER, _LTX_FOLDER),
             "upsampler": (_LTX_UPSCALER,),
         },
         LTX_ADAPTERS,

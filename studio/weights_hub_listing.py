@@ -42,5 +42,7 @@ def list_files(folder: ModelFolder) -> tuple[HubFile, ...]:
 def _wanted(folder: ModelFolder, listed: list[tuple[str, int | None]]) -> Iterator[HubFile]:
     for path, size in listed:
         # A pattern that begins with a slash is for files at the top.
-        if not any(fnmatch(path if "/" in path else f"/{path}", one) for one in folder.leave_out):
+        place = path if "/" in path else f"/{path}"
+        wanted = not folder.parts or path.split("/")[0] in folder.parts
+        if wanted and not any(fnmatch(place, one) for one in folder.leave_out):
             yield HubFile(folder.repo, path, folder.revision, size, folder.licence, folder.gated)

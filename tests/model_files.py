@@ -13,7 +13,8 @@ def put(home, *models):
         path = target(home, model)
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(model, ModelFolder):
-            path.mkdir(exist_ok=True)
+            for part in (path, *(path / name for name in model.parts)):
+                part.mkdir(exist_ok=True)
             (path / model.index).write_text("{}")
         else:
             save_file({"nothing": np.zeros(1, np.float32)}, path)

@@ -8,11 +8,9 @@ prepare_libraries()
 
 import torch  # noqa: E402
 
-from studio.diffusers_ltx import load_upsampler, sampling_arguments  # noqa: E402
-from studio.errors import MissingWeights  # noqa: E402
+from studio.diffusers_ltx import sampling_arguments  # noqa: E402
 from studio.presets import Guidance, Sampling  # noqa: E402
 from studio.torch_device import Device  # noqa: E402
-from studio.weights_demo import ensure_demo  # noqa: E402
 
 CPU = Device("cpu", torch.float32)
 FULL, OFF = Guidance(3.0, 1.0, 3.0, 0.7), Guidance()
@@ -44,16 +42,3 @@ def test_sampling_arguments_without_guidance_are_off_altogether():
 def test_sampling_arguments_perturb_block_28_or_the_last(blocks, block):
     assert guidance_of(FULL, FULL, blocks)["spatio_temporal_guidance_blocks"] == [block]
     assert guidance_of(OFF, FULL, blocks)["spatio_temporal_guidance_blocks"] == [block]
-
-
-def test_upsampler_is_found_inside_a_pipeline_folder(demo_home, tmp_path):
-    (tmp_path / "latent_upsampler").symlink_to(
-        ensure_demo(demo_home, "ltx-2.3") / "latent_upsampler"
-    )
-    assert load_upsampler(tmp_path, CPU).spatial_upsample
-
-
-@pytest.mark.parametrize("folder", [None, "nowhere"])
-def test_a_missing_upsampler_is_said(tmp_path, folder):
-    with pytest.raises(MissingWeights):
-        load_upsampler(folder and tmp_path / folder, CPU)

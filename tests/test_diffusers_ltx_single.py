@@ -1,6 +1,7 @@
 """LTX-2.3 in one file: the same clip as from the folder, and a reason where there is none."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,6 @@ from ltx_original import (
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from studio import diffusers_video
 from studio.diffusers_ltx import load_ltx
 from studio.diffusers_ltx_single import PARTS, Checkpoint, load_single_file
 from studio.diffusers_video import LtxRunner
@@ -68,16 +68,21 @@ def load(original, path=None, text=None):
     return load_single_file(path or original.path, CPU, text or original.text)
 
 
-def test_a_single_file_makes_the_same_clip_as_the_folder(clips, original, monkeypatch):
+def test_a_single_file_makes_the_same_clip_as_the_folder(clips, original):
+    """As the studio finds it: the checkpoint, Gemma's folder beside it, the other parts as ever."""
     plans = [
         clips.plan("lipsync"),
         clips.plan("t2v", loras=[clips.lora("camera-jib-up")], **TINY),
     ]
-    expected = [clips.make(plan) for plan in plans]
-    monkeypatch.setattr(diffusers_video, "load_ltx", lambda folder, device: load(original))
-    monkeypatch.setattr(clips, "runner", LtxRunner(clips.weights, CPU))
-    for plan, path in zip(plans, expected, strict=True):
-        assert np.array_equal(frames_of(clips.make(plan)), frames_of(path))
+    expected = [frames_of(clips.make(plan)) for plan in plans]
+    files = {"checkpoint": original.path, "text_encoder": original.text}
+    weights = replace(clips.weights, base=original.path, files=files)
+    kept, clips.runner = clips.runner, LtxRunner(weights, CPU)
+    try:
+        made = [frames_of(clips.make(replace(plan, weights=weights))) for plan in plans]
+    finally:
+        clips.runner = kept
+    assert all(np.array_equal(*both) for both in zip(expected, made, strict=True))
 
 
 def test_every_part_is_the_folders_own(folder, original):

@@ -21,7 +21,7 @@ from clip_runs import (
 )
 from diffusers import LTX2LatentUpsamplePipeline
 
-from studio.diffusers_ltx import load_upsampler
+from studio.diffusers_upsampler import load_upsampler
 from studio.errors import Cancelled, EngineFailed
 from studio.events import Note, PreviewReady, StageStarted, StepDone
 from studio.media_clips import probe_clip

@@ -1,10 +1,11 @@
 """The ladder on made-up machines, from the largest card to the smallest."""
 
 import pytest
+from model_files import put, variant
 
 from studio.doctor import examine
 from studio.errors import BadInput
-from studio.families import FAMILIES
+from studio.families import FAMILIES, LTX
 from studio.fitting import (
     DEMO,
     EIGHT_BIT,
@@ -178,8 +179,6 @@ def test_notes_say_what_was_done_and_why():
 def test_doctor_says_how_real_weights_would_run(home):
     names = {check.name for check in examine(home).checks}
     assert not any(name.startswith("memory") for name in names)
-    folder = home.models / "diffusers" / "LTX-2.3-Diffusers"
-    folder.mkdir(parents=True)
-    (folder / "model_index.json").touch()
+    put(home, *variant(LTX, "LTX-2.3").models)
     said = {check.name: check.sentence for check in examine(home).checks}
     assert said["memory LTX-2.3"].startswith("Needs ")

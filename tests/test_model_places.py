@@ -141,6 +141,13 @@ def test_folder_that_lacks_a_part_is_none(home, lost):
     assert find(home, QWEN) is None
 
 
+@pytest.mark.parametrize("index", ["model_index.json", "transformer/model.safetensors.index.json"])
+@pytest.mark.parametrize("content", ["", "[]", '{"weight_map": {"a": 1}, "b": [1, 2]}'])
+def test_folder_with_a_broken_index_is_none(home, index, content):
+    (pipeline_folder(home) / index).write_text(content)
+    assert find(home, QWEN) is None
+
+
 def test_folder_with_a_cut_shard_is_none(home):
     shard = pipeline_folder(home) / "transformer" / "model-1.safetensors"
     shard.write_bytes(shard.read_bytes()[:-1])

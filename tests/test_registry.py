@@ -14,7 +14,7 @@ from studio.modes import MODES
 from studio.needs import CONTROL_MODELS, every_model_for, variants_of
 from studio.registry import CONTROL_LORA, ModelFile, ModelFolder
 
-DIFFUSERS_ROLES = {"pipeline", "upsampler"}
+DIFFUSERS_ROLES = {"pipeline", "checkpoint", "text_encoder", "upsampler"}
 
 
 def models_of(family):
