@@ -1,9 +1,10 @@
-"""`python -m studio models` and `fetch`: which models there are, and bringing them here."""
+"""`python -m studio models`, `fetch` and `lora`: which models there are, and bringing them here."""
 
 import argparse
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from studio.cli_fetch_line import FetchLine
 from studio.cli_run import Commands
@@ -22,16 +23,20 @@ from studio.needs import (
     needs,
     variants_of,
 )
+from studio.planning import find_lora
 from studio.registry import Variant
 from studio.request import mode_called
 from studio.weights_fetch import Fetch
 from studio.weights_hub import Download, free_gigabytes
+from studio.weights_lora import read_header
+from studio.weights_lora_about import about_lora
 
 
 def add_models_commands(commands: Commands) -> None:
-    """The commands `models` and `fetch`."""
+    """The commands `models`, `fetch` and `lora`."""
     _add_models(commands)
     _add_fetch(commands)
+    _add_lora(commands)
 
 
 def _add_models(commands: Commands) -> None:
@@ -154,6 +159,28 @@ def _downloaded(file: HubFile) -> object:
         download = Download([file])
         line.follow(download.start())
         return download.wait()[file]
+
+
+def _add_lora(commands: Commands) -> None:
+    does = "Say which model a LoRA was made for, its rank and its trigger words"
+    parser = commands.add_parser("lora", help=does, description=f"{does}.")
+    parser.add_argument("name", help="a LoRA of the folder, a path, or one of the Hub")
+    parser.add_argument("--json", action="store_true", help="everything, as JSON")
+    _add_home(parser)
+    parser.set_defaults(run=_lora)
+
+
+def _lora(options: argparse.Namespace) -> int:
+    path = find_lora(home_at(options.home), options.name)
+    about = about_lora(read_header(path))
+    if options.json:
+        _write_json({"path": str(path), **asdict(about)})
+        return 0
+    ranks = ", ".join(map(str, about.ranks))
+    lines = [f"{path}", f"made for {about.label}, {about.layers} layers of rank {ranks}"]
+    lines += [f"trigger words: {', '.join(about.triggers)}"] if about.triggers else []
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
 
 
 def need_as_json(need: Need) -> Mapping[str, object]:

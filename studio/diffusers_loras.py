@@ -14,7 +14,15 @@ from safetensors.torch import load_file
 from studio.errors import BadInput
 from studio.plan import Plan
 from studio.presets import Sampling
-from studio.weights_lora import LoraHeader, Modules, match, normalise, read_header
+from studio.weights_lora import (
+    LoraHeader,
+    Modules,
+    in_part,
+    match,
+    normalise,
+    read_header,
+    unfit,
+)
 
 _DOWN = re.compile(r"\.(lora_A|lora_down|lora\.down)\b")
 """The key that each layer of a file has exactly once."""
@@ -78,16 +86,16 @@ def _fitted(pipeline: DiffusionPipeline, path: Path, name: str) -> str:
     layers = sum(1 for key in header.tensors if _DOWN.search(key))
     fitting = sum(1 for layer in _lora_layers(pipeline) if name in layer.lora_A)
     if fitting == 0:
-        raise _unfit(path)
+        raise unfit(path)
     if fitting < layers:
-        return f"The LoRA '{path.stem}' fits {fitting} of its {layers} layers to this model."
+        return in_part(path.stem, fitting, layers)
     return ""
 
 
 def _load(pipeline: DiffusionPipeline, header: LoraHeader, name: str) -> None:
     path, modules = header.path, _modules(denoiser_of(pipeline))
     if match(header, modules).matched == 0:
-        raise _unfit(path)
+        raise unfit(path)
     tensors = normalise(load_file(path), modules)
     try:
         pipeline.load_lora_weights(tensors, adapter_name=name)
@@ -96,14 +104,7 @@ def _load(pipeline: DiffusionPipeline, header: LoraHeader, name: str) -> None:
         pipeline.delete_adapters([name])
         if isinstance(error, RuntimeError) and "size mismatch" not in str(error):
             raise
-        raise _unfit(path) from error
-
-
-def _unfit(path: Path) -> BadInput:
-    return BadInput(
-        f"The LoRA '{path.name}' cannot be used with this model: choose one that was made for it.",
-        "loras",
-    )
+        raise unfit(path) from error
 
 
 def _delete_others(pipeline: DiffusionPipeline, keep: set[str]) -> None:

@@ -72,7 +72,8 @@ def recipe_of(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         studio=__version__,
         edited=isinstance(plan.task, Edit) or bool(clip and clip.control),
-        notes=(*plan.notes, *notes),
+        # A LoRA that fits in part is said when it is planned, and again when it is loaded.
+        notes=tuple(dict.fromkeys((*plan.notes, *notes))),
     )
 
 

@@ -1,6 +1,6 @@
 """From what the user asked to what exactly will run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -35,7 +35,8 @@ from studio.planning_sizes import (
 from studio.presets import Sampling
 from studio.request import Request, idle_controls
 from studio.weights_hub_cache import cached
-from studio.weights_lora import require_family
+from studio.weights_lora import require_family, require_fit
+from studio.weights_modules import modules_of
 
 NOISE_FLOORS: Mapping[str, float | None] = {
     "": None,
@@ -59,7 +60,9 @@ def plan_item(request: Request, number: int) -> Plan:
     control = control_clip(request)
     size = result_size(request, number, control)
     task = _task(request, number, control)
+    loras = _user_loras(request)
     notes = [*idle_controls(request), *size_notes(request, size, control)]
+    notes += _lora_notes(request, loras)
     if isinstance(task, Clip):
         notes += length_notes(request, task.frames)
     return Plan(
@@ -74,7 +77,7 @@ def plan_item(request: Request, number: int) -> Plan:
         width=size[0],
         height=size[1],
         sampling=_sampling(request),
-        loras=(*_makers_loras(request), *_user_loras(request)),
+        loras=(*_makers_loras(request), *loras),
         task=task,
         notes=tuple(notes),
     )
@@ -156,16 +159,24 @@ def _makers_loras(request: Request) -> list[LoraUse]:
 
 def _user_loras(request: Request) -> list[LoraUse]:
     choices = cast("tuple[LoraChoice, ...]", request.params["loras"])
-    return [_user_lora(request, choice) for choice in choices]
+    found = [(find_lora(request.home, choice.file), choice.strength) for choice in choices]
+    return [LoraUse(path.stem, path, strength) for path, strength in found]
 
 
-def _user_lora(request: Request, choice: LoraChoice) -> LoraUse:
-    path = find_lora(request.home, choice.file)
-    try:
-        require_family(path, request.mode.family)
-    except BadInput as error:
-        raise BadInput(str(error), "loras") from error
-    return LoraUse(path.stem, path, choice.strength)
+def _lora_notes(request: Request, loras: Iterable[LoraUse]) -> list[str]:
+    """A sentence for each of the user's LoRAs that fits only in part; by its header alone.
+
+    Raises BadInput for one that was made for another model.
+    """
+    modules = modules_of(request.weights)
+    notes = []
+    for lora in loras:
+        try:
+            header = require_family(lora.path, request.mode.family)
+            notes.append(require_fit(header, modules) if modules else "")
+        except BadInput as error:
+            raise BadInput(str(error), "loras") from error
+    return [note for note in notes if note]
 
 
 def find_lora(home: Home, name: str) -> Path:

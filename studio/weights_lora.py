@@ -69,6 +69,8 @@ _LTX_NAMES: Mapping[str, str] = {
     "av_cross_attn_audio_v2a_gate": "av_ca_v2a_gate_adaln_single",
 }
 
+_LTX_MODULES = {original: name for name, original in _LTX_NAMES.items()}
+
 # The first pattern found anywhere in the layer names decides; "." and "_" separate alike,
 # because kohya's trainers write every name with "_".
 _FAMILY_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -196,6 +198,36 @@ def ltx_original_name(module: str) -> str:
     """The name in LTX-2's own files of a module of diffusers' transformer."""
     first, dot, rest = module.partition(".")
     return _LTX_NAMES.get(first, first) + dot + rest
+
+
+def ltx_module_name(original: str) -> str:
+    """The name in diffusers' transformer of a layer of LTX-2's own files."""
+    first, dot, rest = original.partition(".")
+    return _LTX_MODULES.get(first, first) + dot + rest
+
+
+def require_fit(header: LoraHeader, modules: Modules) -> str:
+    """A sentence where the file fits the model only in part; empty where all of it does.
+
+    Raises BadInput for a file none of whose layers fits.
+    """
+    found, name = match(header, modules), header.path.stem
+    if not found.matched:
+        raise unfit(header.path)
+    return in_part(name, found.matched, found.total) if found.matched < found.total else ""
+
+
+def in_part(name: str, fitting: int, layers: int) -> str:
+    """What is said of a LoRA called `name` some of whose layers the model lacks."""
+    return f"The LoRA '{name}' fits {fitting} of its {layers} layers to this model."
+
+
+def unfit(path: Path) -> BadInput:
+    """The error for a LoRA that was made for another model."""
+    return BadInput(
+        f"The LoRA '{path.name}' cannot be used with this model: choose one that was made for it.",
+        "loras",
+    )
 
 
 def _family(shapes: Shapes) -> str:

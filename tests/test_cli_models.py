@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from local_hub import GATED_NO_TOKEN, Fault, LocalHub, weights
 from model_files import put, variant
+from safetensors.numpy import save_file
 
 from studio.families import FAMILIES, LTX
 from studio.model_places import find, target
@@ -118,6 +120,24 @@ def test_fetch_brings_a_lora_of_the_hub_(cli, hub):
     done = cli("fetch", "--lora", "ann/soft/v1/soft.safetensors")
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).read_bytes() == weights(500)
+
+
+def test_lora_tells_what_it_was_made_for(cli, home, tmp_path):
+    layer = "diffusion_model.transformer_blocks.0.audio_to_video_attn.to_q"
+    tensors = {
+        f"{layer}.lora_A.weight": np.zeros((16, 64), np.float32),
+        f"{layer}.lora_B.weight": np.zeros((64, 16), np.float32),
+        f"{layer}.to_gate_logits.lora_A.weight": np.zeros((8, 64), np.float32),
+        f"{layer}.to_gate_logits.lora_B.weight": np.zeros((64, 8), np.float32),
+    }
+    counts = {"ss_tag_frequency": json.dumps({"20_x": {"boat": 3, "softlight": 20}})}
+    save_file(tensors, tmp_path / "soft.safetensors", counts)
+    told = json.loads(cli("lora", tmp_path / "soft.safetensors", "--json").stdout)
+    assert (told["family"], told["ranks"], told["layers"]) == ("ltx-2.3", [8, 16], 2)
+    assert told["triggers"] == ["softlight", "boat"]
+    save_file(tensors, tmp_path / "soft.safetensors", {"modelspec.trigger_phrase": "soft, light"})
+    lines = cli("lora", tmp_path / "soft.safetensors").stdout.splitlines()
+    assert lines[1:] == ["made for LTX-2.3, 2 layers of rank 8, 16", "trigger words: soft, light"]
 
 
 @pytest.mark.parametrize(
