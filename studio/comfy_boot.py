@@ -6,6 +6,7 @@ ComfyUI's folder goes to the end of `sys.path`, so none of its names can shadow 
 
 import asyncio
 import importlib
+import logging
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from studio import model_places
+from studio.comfy_graph import LATENTS_CLASS, RESCALE_CLASS, RESULT_CLASS
 from studio.comfy_install import remember_failed_packs
-from studio.comfy_latents import LATENTS_CLASS, Sampled, latents_node
+from studio.comfy_latents import Sampled, latents_node
 from studio.comfy_loaders import KINDS
-from studio.comfy_rescale import RESCALE_CLASS, AIOStudioRescale
-from studio.comfy_result import RESULT_CLASS, Result, result_node
+from studio.comfy_rescale import AIOStudioRescale
+from studio.comfy_result import Result, result_node
 from studio.comfy_server import QuietServer, install_quiet_server
 from studio.comfy_vram import set_vram_flags, start_dynamic_vram
 from studio.errors import EngineFailed
@@ -167,7 +169,8 @@ def _load_nodes(packs: Sequence[Path]) -> tuple[str, ...]:
 
     async def load() -> list[str]:
         await nodes.init_public_apis()
-        failed = [str(name) for name in await nodes.init_builtin_extra_nodes()]
+        with _core_in_silence():
+            failed = [str(name) for name in await nodes.init_builtin_extra_nodes()]
         core = set(nodes.NODE_CLASS_MAPPINGS)
         for pack in packs:
             if not await nodes.load_custom_node(str(pack), core, module_parent="custom_nodes"):
@@ -177,6 +180,24 @@ def _load_nodes(packs: Sequence[Path]) -> tuple[str, ...]:
     # Packs greet; standard output belongs to what the command line answers.
     with redirect_stdout(sys.stderr):
         return tuple(asyncio.run(load()))
+
+
+@contextmanager
+def _core_in_silence() -> Iterator[None]:
+    """ComfyUI logs a traceback for each of its node files that lacks a package we leave out.
+
+    It uses the root logger, which nobody else does here; the names are in `failed_packs`.
+    """
+    root = logging.getLogger()
+    root.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        root.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
 
 
 def _made(server: QuietServer, failed: tuple[str, ...]) -> ComfyUI:

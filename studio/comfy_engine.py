@@ -13,7 +13,7 @@ from typing import cast
 from studio.clip_media import given_sound
 from studio.comfy_boot import boot, linked_models
 from studio.comfy_graph import Graph
-from studio.comfy_graphs import WORKFLOWS, bind
+from studio.comfy_graphs import WORKFLOWS, bind, own_graphs
 from studio.comfy_inputs import write_inputs
 from studio.comfy_latents import Sampled
 from studio.comfy_result import Result
@@ -88,8 +88,7 @@ class ComfyEngine:
     def _made(self, plan: Plan, clip: Clip, progress: Progress, scratch: Path) -> Result:
         _require_files(plan)
         job = uuid.uuid4().hex
-        own = self._home.root / "workflows"
-        folder = own if (own / f"{plan.mode}.json").is_file() else WORKFLOWS
+        folder = own_graphs(self._home, plan.mode) or WORKFLOWS
         found = load_latents(scratch, plan)
         graph = bind(plan, job, self._file_name, folder, sampled=found is not None)
         self._comfy.sampled[job] = Sampled(plan, scratch, found)

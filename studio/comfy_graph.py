@@ -11,6 +11,11 @@ from typing import Any
 
 from studio.errors import EngineFailed
 
+RESULT_CLASS = "AIOStudioResult"
+LATENTS_CLASS = "AIOStudioLatents"
+RESCALE_CLASS = "AIOStudioRescale"
+"""The node classes that the studio adds to ComfyUI's own."""
+
 Link = list[Any]
 """`[id of a node, number of its output]`."""
 

@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import cast
 
 from studio import sizes
-from studio.comfy_graph import Graph, Inputs, load_graph
-from studio.comfy_latents import LATENTS_CLASS
+from studio.comfy_graph import (
+    LATENTS_CLASS,
+    RESCALE_CLASS,
+    RESULT_CLASS,
+    Graph,
+    Inputs,
+    load_graph,
+)
 from studio.comfy_loaders import NameFile, load_weights
-from studio.comfy_rescale import RESCALE_CLASS
-from studio.comfy_result import RESULT_CLASS
 from studio.errors import EngineFailed
+from studio.home import Home
 from studio.plan import Anchor, Clip, Plan
 from studio.presets import STG_BLOCK, Guidance, Sampling
 from studio.registry import CONTROL_LORA
@@ -55,6 +60,22 @@ def bind(
     _keep_latents(graph, job, sampled)
     graph.keep_only(RESULT)
     return graph
+
+
+def own_graphs(home: Home, mode_id: str) -> Path | None:
+    """The folder with the user's own graph of a mode, where there is one."""
+    folder = home.root / "workflows"
+    return folder if (folder / f"{mode_id}.json").is_file() else None
+
+
+def require_own_graph(home: Home, plan: Plan) -> None:
+    """Raises EngineFailed where the user's own graph lacks what the plan needs.
+
+    Whether ComfyUI has its nodes is seen when it runs.
+    """
+    folder = own_graphs(home, plan.mode)
+    if folder is not None:
+        bind(plan, "check", lambda kind, path: path.name, folder)
 
 
 def _set_size(graph: Graph, plan: Plan, clip: Clip) -> None:

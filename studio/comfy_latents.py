@@ -8,8 +8,6 @@ from typing import Any
 from studio.plan import Plan
 from studio.torch_latents import save_latents
 
-LATENTS_CLASS = "AIOStudioLatents"
-
 Latent = dict[str, Any]
 """ComfyUI's own form: `samples` is the tensor."""
 

@@ -7,8 +7,6 @@ pipelines scale each stream of the prediction towards the spread of the unguided
 import importlib
 from typing import Any
 
-RESCALE_CLASS = "AIOStudioRescale"
-
 
 class AIOStudioRescale:
     """Acts after all guidance whose nodes come before it."""

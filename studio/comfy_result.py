@@ -14,8 +14,6 @@ from studio.errors import EngineFailed
 from studio.media_clips import Frames
 from studio.media_sound import Sound
 
-RESULT_CLASS = "AIOStudioResult"
-
 
 @dataclass(frozen=True)
 class Result:

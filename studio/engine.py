@@ -41,6 +41,8 @@ class EngineEntry:
     installed: Callable[[Home], bool]
     how_to_install: str
     """One sentence for whoever asks for an engine that is not there."""
+    check: Callable[[Home, Plan], None] = lambda home, plan: None
+    """Raises EngineFailed, before a job is queued, for what of a plan is seen to be impossible."""
 
 
 def _diffusers(home: Home) -> Engine:
@@ -53,6 +55,12 @@ def _comfy(home: Home) -> Engine:
     from studio.comfy_engine import ComfyEngine
 
     return ComfyEngine(home)
+
+
+def _check_graph(home: Home, plan: Plan) -> None:
+    from studio.comfy_graphs import require_own_graph
+
+    require_own_graph(home, plan)
 
 
 def _has_comfyui(home: Home) -> bool:
@@ -74,6 +82,7 @@ ENGINES: Mapping[str, EngineEntry] = {
         make=_comfy,
         installed=_has_comfyui,
         how_to_install="Run 'python -m studio comfy install'.",
+        check=_check_graph,
     ),
 }
 

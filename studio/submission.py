@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
+from studio.engine import ENGINES
 from studio.errors import BadInput
 from studio.fields import Params
 from studio.home import Home
@@ -28,11 +29,13 @@ def submit(
 ) -> Job:
     """Check everything, keep the inputs and put the job into the queue.
 
-    `names` gives the original name of an uploaded file by its path. Raises BadInput or
-    MissingWeights, and then nothing is queued.
+    `names` gives the original name of an uploaded file by its path. Raises BadInput,
+    MissingWeights, or EngineFailed for a graph of the user's, and then nothing is queued.
     """
     request = with_seed(read_request(home, mode_id, raw))
     plans = plan_request(request)
+    for plan in plans:
+        ENGINES[plan.engine].check(home, plan)
     ensure_room(home, ROOM * len(plans))
     inputs = _store_media(request, names or {})
     batch = request.mode.batch

@@ -61,7 +61,7 @@ def started(tmp_path_factory):
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "AIO_COMFYUI": str(PLACE)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return {**json.loads(done.stdout.splitlines()[-1]), "said": done.stderr}
 
 
 def test_boot_takes_less_than_12_seconds(started):
@@ -80,6 +80,10 @@ def test_boot_takes_the_names_that_it_says_and_no_others(started):
 
 def test_boot_loads_the_pack_and_every_node_file_that_needs_no_opengl(started):
     assert set(started["failed"]) <= {"nodes_glsl.py"}
+
+
+def test_boot_logs_no_traceback_of_what_is_left_out_on_purpose(started):
+    assert "Traceback" not in started["said"] and "nodes_glsl" not in started["said"]
 
 
 def test_machine_without_a_gpu_computes_on_the_cpu(started):

@@ -12,15 +12,15 @@ from model_files import put, variant
 from requests_of_modes import Media, another, raw_request
 from safetensors.numpy import save_file
 
-from studio.comfy_graph import Graph, links, load_graph
+from studio.comfy_graph import RESULT_CLASS, Graph, links, load_graph
 from studio.comfy_graphs import LATENTS, RESULT, SOUND, WORKFLOWS, bind
 from studio.comfy_inputs import ENCODER_BLOCK, ENCODER_RATE, write_inputs
-from studio.comfy_result import RESULT_CLASS
 from studio.comfy_run import STAGES
 from studio.diffusers_setup import prepare_libraries
 from studio.errors import BadInput, EngineFailed
 from studio.families import LTX
 from studio.home import Home
+from studio.jobs import JobTable
 from studio.media_sound import load_sound
 from studio.model_places import target
 from studio.modes import MODES
@@ -29,6 +29,7 @@ from studio.planning import plan_request
 from studio.presets import STG_BLOCK, Guidance
 from studio.progress import Progress
 from studio.request import read_request
+from studio.submission import submit
 from studio.weights_demo import ensure_demo
 
 CLIP_MODES = [mode for mode in MODES if MODES[mode].makes == "video"]
@@ -406,3 +407,24 @@ def problems_of(graph, one):
                 yield f"{name}.{key} is {value!r}"
             elif not known[key].get("min", value) <= value <= known[key].get("max", value):
                 yield f"{name}.{key} = {value} is out of bounds"
+
+
+# The user's own
+
+
+def test_own_graph_that_cannot_run_is_refused_before_its_job_is_queued(home, media, monkeypatch):
+    monkeypatch.delenv("AIO_COMFYUI", raising=False)
+    own = home.root / "workflows" / "t2v.json"
+    own.parent.mkdir()
+    table, raw = JobTable(home.database), {**raw_request("t2v", media), **SMALL, "engine": "comfy"}
+    try:
+        graph = json.loads((WORKFLOWS / "t2v.json").read_text())
+        own.write_text(json.dumps(graph))
+        assert submit(table, home, "ann", "t2v", raw).state == "queued"
+        graph["1"]["_meta"]["title"] = "Model"
+        own.write_text(json.dumps(graph))
+        with pytest.raises(EngineFailed, match="'t2v' has no node called 'Checkpoint'"):
+            submit(table, home, "ann", "t2v", raw)
+        assert len(table.list_for("ann")) == 1
+    finally:
+        own.unlink()

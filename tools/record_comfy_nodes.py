@@ -16,9 +16,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from studio.comfy_boot import boot  # noqa: E402
-from studio.comfy_latents import LATENTS_CLASS  # noqa: E402
-from studio.comfy_rescale import RESCALE_CLASS  # noqa: E402
-from studio.comfy_result import RESULT_CLASS  # noqa: E402
+from studio.comfy_graph import LATENTS_CLASS, RESCALE_CLASS, RESULT_CLASS  # noqa: E402
 from studio.home import Home  # noqa: E402
 
 RECORD = ROOT / "tests" / "comfy_nodes.json"
