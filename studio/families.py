@@ -12,8 +12,14 @@ class Bucket:
     """A size that the weights know from their training."""
 
     label: str
+    """Ends in the shape: "Wide 16:9"."""
     width: int
     height: int
+
+    @property
+    def shape(self) -> str:
+        """Width to height, as "16:9"."""
+        return self.label.rpartition(" ")[2]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 """The controls that the modes are put together from."""
 
+from collections.abc import Iterable
+
+from studio.families import Bucket
 from studio.fields import (
     ChoiceControl,
     LoraControl,
@@ -79,11 +82,27 @@ def _side(name: str, label: str) -> NumberControl:
         integer=True,
         step=8,
         unit="pixels",
-        empty="the weights' own size",
+        empty="by the shape",
+        advanced=True,
     )
 
 
-SIZE = (_side("width", "Width"), _side("height", "Height"))
+WIDTH, HEIGHT = _side("width", "Width"), _side("height", "Height")
+
+USUAL_SHAPE = "auto"
+
+
+def shape(usual: str, buckets: Iterable[Bucket]) -> ChoiceControl:
+    """The shapes that a family was trained on; `usual` says what is taken where none is chosen."""
+    shapes = {bucket.shape: bucket.label for bucket in reversed(tuple(buckets))}
+    options = [Option(value, label) for value, label in reversed(shapes.items())]
+    return ChoiceControl(
+        name="shape",
+        label="Shape",
+        options=(Option(USUAL_SHAPE, usual), *options),
+        default=USUAL_SHAPE,
+        help="At the size that the weights know best.",
+    )
 
 
 def guidance(default: float, shown: When | None = None) -> NumberControl:

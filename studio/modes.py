@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from studio import mode_controls as controls
-from studio.fields import Field, MediaControl, NumberControl, TextControl
+from studio.families import FAMILIES
+from studio.fields import ChoiceControl, Field, MediaControl, NumberControl, TextControl
 from studio.presets import (
     LTX_PRESETS,
     LTX_STYLE_PRESETS,
@@ -56,6 +57,13 @@ def _reading(what: str) -> Stage:
     return Stage("condition", f"Reading {what}")
 
 
+_SIZE = (controls.WIDTH, controls.HEIGHT)
+
+
+def _shape(family: str, usual: str = "Usual") -> ChoiceControl:
+    return controls.shape(usual, FAMILIES[family].canvas.buckets)
+
+
 def _image_mode(
     id: str,
     label: str,
@@ -79,8 +87,9 @@ def _image_mode(
             controls.PROMPT,
             controls.preset_choice(presets),
             negative,
-            *controls.SIZE,
+            _shape(family),
             controls.SEED,
+            *_SIZE,
             guidance,
             controls.LORAS,
         ),
@@ -126,6 +135,7 @@ def _clip_mode(
     seconds: NumberControl = controls.SECONDS,
     presets: Presets = LTX_PRESETS,
     reading: tuple[Stage, ...] = (),
+    usual: str = "Usual",
 ) -> Mode:
     """A mode that makes a clip with sound: `inputs` stand first in the form, `knobs` last."""
     return Mode(
@@ -141,10 +151,11 @@ def _clip_mode(
             controls.PROMPT,
             controls.preset_choice(presets),
             controls.LTX_NEGATIVE,
-            *controls.SIZE,
+            _shape("ltx-2.3", usual),
             seconds,
             controls.FPS,
             controls.SEED,
+            *_SIZE,
             *knobs,
             controls.guidance(3.0, controls.QUALITY_ONLY),
             *controls.LTX_LORAS,
@@ -182,6 +193,7 @@ _MODES = (
         "Image → Video",
         "A picture starts to move",
         inputs=(controls.START_PICTURE,),
+        usual="As the picture",
         knobs=(controls.IMAGE_STRENGTH,),
         reading=(_reading("the picture"),),
     ),
@@ -200,6 +212,7 @@ _MODES = (
         "Lipsync",
         "A portrait speaks your recording",
         inputs=(controls.PORTRAIT, controls.SOUND),
+        usual="As the portrait",
         knobs=(controls.IMAGE_STRENGTH, controls.NOISE_FLOOR),
         seconds=controls.seconds_of("sound"),
         reading=(_reading("picture and sound"),),
@@ -210,6 +223,7 @@ _MODES = (
         "Keyframe → Video",
         "From a first picture to a last one",
         inputs=(controls.FIRST_PICTURE, controls.LAST_PICTURE),
+        usual="As the first frame",
         knobs=(controls.FIRST_STRENGTH, controls.LAST_STRENGTH),
         reading=(_reading("the pictures"),),
     ),
@@ -219,6 +233,7 @@ _MODES = (
         "Style Transfer",
         "A video drawn anew in the style of a picture",
         inputs=(controls.SOURCE_VIDEO, controls.STYLE_PICTURE, controls.CONTROL),
+        usual="As the video",
         knobs=controls.CONTROL_KNOBS,
         seconds=controls.seconds_of("video"),
         presets=LTX_STYLE_PRESETS,

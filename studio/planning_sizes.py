@@ -9,6 +9,7 @@ from studio.fields import NumberControl
 from studio.media_clips import ClipInfo
 from studio.media_images import ImageInfo
 from studio.media_sound import SoundInfo
+from studio.mode_controls import USUAL_SHAPE
 from studio.plan import ControlClip
 from studio.request import Request
 
@@ -30,7 +31,7 @@ def result_size(request: Request, number: int, control: ControlClip | None) -> t
 
 
 def wanted_size(request: Request, multiple: int) -> tuple[int, int]:
-    """What was asked for; a side left out follows the input's shape, else the weights'."""
+    """What was asked for; a side left out follows the shape."""
     width, height = request.whole("width"), request.whole("height")
     shape_width, shape_height = _shape(request)
     if width and height:
@@ -39,8 +40,12 @@ def wanted_size(request: Request, multiple: int) -> tuple[int, int]:
         return width, sizes.nearest_multiple(width * shape_height / shape_width, multiple)
     if height:
         return sizes.nearest_multiple(height * shape_width / shape_height, multiple), height
-    default = request.weights.canvas.default
-    return sizes.size_of_area(shape_width, shape_height, default.width * default.height, multiple)
+    canvas = request.weights.canvas
+    for bucket in canvas.buckets:
+        if bucket.shape == _chosen_shape(request):
+            return bucket.width, bucket.height
+    area = canvas.default.width * canvas.default.height
+    return sizes.size_of_area(shape_width, shape_height, area, multiple)
 
 
 def longest_side(request: Request) -> int:
@@ -91,12 +96,22 @@ def _multiple(request: Request, control: ControlClip | None) -> int:
 
 
 def _shape(request: Request) -> tuple[int, int]:
-    """The shape to keep: the control video's, else the first frame's, else the weights' own."""
+    """The chosen shape, else the control video's, the first frame's, or the weights' own."""
+    chosen = _chosen_shape(request)
+    if chosen is not None:
+        width, _, height = chosen.partition(":")
+        return int(width), int(height)
     field = request.given("control", "first_frame")
     if field is None:
         return request.weights.canvas.default.width, request.weights.canvas.default.height
     info = cast("ImageInfo | ClipInfo", request.media[field.name][0])
     return info.width, info.height
+
+
+def _chosen_shape(request: Request) -> str | None:
+    """As "16:9"; None where the usual one is wanted, or the mode has no choice."""
+    chosen = request.text("shape")
+    return None if chosen in ("", USUAL_SHAPE) else chosen
 
 
 def _require_known_size(request: Request, size: tuple[int, int]) -> None:

