@@ -98,10 +98,11 @@ class JobTable:
             )
             return _read(connection, job_id)
 
-    def rerun(self, owner: str, job_id: str) -> Job:
+    def rerun(self, owner: str, job_id: str, index: int | None = None) -> Job:
         """Puts a job that is over at the end of the queue again; its finished items stay.
 
-        Raises `StudioError` for a job that is unknown, live, or has nothing left to make.
+        With an `index` only that item is made. Raises `StudioError` for a job that is unknown,
+        live, or has nothing left to make.
         """
         with self._file.writing() as connection:
             job = _find(connection, job_id)
@@ -109,7 +110,8 @@ class JobTable:
                 raise StudioError("There is no such job; it may have been made in another browser.")
             if job.is_live:
                 raise StudioError("This job is already waiting or running.")
-            if not job.can_rerun:
+            unfinished = {item.index for item in job.unfinished_items}
+            if not unfinished or index not in {None, *unfinished}:
                 raise StudioError("This job is finished; start a new one to make another result.")
             connection.execute(
                 "UPDATE jobs SET state = 'queued', position = ?, started = NULL, finished = NULL,"
@@ -119,8 +121,8 @@ class JobTable:
             )
             connection.execute(
                 "UPDATE items SET state = 'queued', failure = NULL, timings = '{}'"
-                " WHERE job_id = ? AND state != 'done'",
-                (job_id,),
+                " WHERE job_id = ? AND state != 'done' AND item_index = COALESCE(?, item_index)",
+                (job_id, index),
             )
             return _read(connection, job_id)
 
@@ -164,8 +166,8 @@ class JobTable:
             conditions.append(f"state IN ({_marks(len(states))})")
             values += states
         if before is not None:
-            conditions.append("serial < (SELECT serial FROM jobs WHERE id = ?)")
-            values.append(before)
+            conditions.append("serial < (SELECT serial FROM jobs WHERE id = ? AND owner = ?)")
+            values += [before, owner]
         with self._file.reading() as connection:
             return _select(
                 connection,

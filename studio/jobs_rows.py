@@ -119,6 +119,11 @@ class Job:
         return tuple(item for item in self.items if item.state != "done")
 
     @property
+    def queued_items(self) -> tuple[Item, ...]:
+        """What a run of the job is to make: of a batch perhaps only one that failed before."""
+        return tuple(item for item in self.items if item.state == "queued")
+
+    @property
     def failed_items(self) -> tuple[Item, ...]:
         return tuple(item for item in self.items if item.state == "failed")
 

@@ -160,7 +160,13 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     # A power cut may undo the last commits, a killed process none, and no step waits for the disk.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
+    # SQLite's own `lower` knows only ASCII.
+    connection.create_function("casefold", 1, _casefold, deterministic=True)
     return connection
+
+
+def _casefold(text: object) -> str:
+    return str(text or "").casefold()
 
 
 class _Connections(threading.local):

@@ -216,7 +216,7 @@ class Runner:
     ) -> tuple[State, Failure | None]:
         """How the job has ended, and why."""
         try:
-            for item in job.unfinished_items:
+            for item in job.queued_items:
                 report = ItemReport(self._table, job, item, live, self._closing, listen)
                 report.raise_if_stopped()
                 self._run_item(job, item, report)
