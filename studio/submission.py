@@ -60,15 +60,33 @@ def stored_request(home: Home, job: Job, item: int) -> Request:
 
     Raises BadInput where an input is no longer there.
     """
-    mode = mode_called(job.mode)
-    files = {**job.inputs}
-    if mode.batch:
-        files[mode.batch] = (files[mode.batch][item],)
     media = {
-        name: [str(input_path(home, stored)) for stored in stored_files]
-        for name, stored_files in files.items()
+        name: [str(input_path(home, stored)) for stored in files]
+        for name, files in _item_inputs(job, item).items()
     }
     return read_request(home, job.mode, {**job.params, **media})
+
+
+def submit_again(table: JobTable, home: Home, job: Job, item: int, seed: int | None) -> Job:
+    """Queues one item of a stored job as a job of its own; with no `seed` a new one is drawn.
+
+    Raises as `submit`, and BadInput where an input is no longer there.
+    """
+    inputs = _item_inputs(job, item)
+    paths = {
+        name: {str(input_path(home, stored)): stored.name for stored in files}
+        for name, files in inputs.items()
+    }
+    raw = {**job.params, **{name: list(files) for name, files in paths.items()}, "seed": seed}
+    names = {path: name for files in paths.values() for path, name in files.items()}
+    return submit(table, home, job.owner, job.mode, raw, names)
+
+
+def _item_inputs(job: Job, item: int) -> dict[str, tuple[InputFile, ...]]:
+    """The item's own file of a batch, and what all items share."""
+    batch = mode_called(job.mode).batch
+    own = {batch: (job.inputs[batch][item],)} if batch else {}
+    return {**job.inputs, **own}
 
 
 def _store_media(request: Request, names: Mapping[str, str]) -> dict[str, tuple[InputFile, ...]]:
