@@ -101,6 +101,8 @@ Object.assign(studio, (() => {
     document.addEventListener("visibilitychange", onVisible);
     document.addEventListener("keydown", onKey);
     document.addEventListener("pointerdown", onPointer, true);
+    studio.gallery.start();
+    studio.restore.start();
     studio.jobs.watch();
     openAddressed();
     return choose(addressedMode());

@@ -154,7 +154,7 @@ studio.job = (() => {
     for (const item of job.items) {
       const figure = place.children[item.index];
       figure.dataset.state = item.state;
-      fill(figure, item, () => result(job, item));
+      fill(figure, [item, job.live], () => result(job, item));
     }
   }
 
@@ -166,8 +166,12 @@ studio.job = (() => {
         make("span", { className: "name", textContent: name, title: name })),
       // The only item's failure is the job's, which has its card already.
       many && item.failure && failureCard(item.failure),
+      many && !job.live && item.state !== "done" &&
+        button("Try this one again", () => act(job.id, `rerun?item=${item.index}`)),
+      item.gone && make("p", { className: "note", textContent: "This file was deleted." }),
       item.url && media(job, item),
       item.url && facts(job, item),
+      item.url && studio.actions.row(studio.actions.madeOf(job, item)),
       ...sentences(item.findings, "card warning"),
       ...sentences(item.notes),
     ];
@@ -179,6 +183,7 @@ studio.job = (() => {
       return make("video", { src, controls: true, loop: true, playsInline: true,
         preload: "metadata", ariaLabel: `Video: ${job.prompt}` });
     }
+    if (item.before) return studio.compare(root + item.before, src, item);
     const picture = make("img", { src, alt: job.prompt, loading: "lazy" });
     return make("a", { href: src, target: "_blank", rel: "noopener" }, picture);
   }
@@ -198,9 +203,7 @@ studio.job = (() => {
       if (value === null || value === "") continue;
       list.append(make("dt", { textContent: name }), make("dd", { textContent: value }));
     }
-    const link = make("a", { className: "download", href: `${root}${item.url}?download`,
-      download: "", textContent: "Download" });
-    return make("div", { className: "about" }, list, link);
+    return make("div", { className: "about" }, list);
   }
 
   const sentences = (texts, className = "note") =>

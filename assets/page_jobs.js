@@ -37,7 +37,9 @@ studio.jobs = (() => {
   }
 
   function showRows(jobs) {
+    const ended = jobs.some((job) => !job.live && list.rows.get(job.id)?.live !== false);
     for (const job of jobs) list.rows.set(job.id, job);
+    if (ended) studio.gallery.refresh();
     const all = [...list.rows.values()].sort((one, other) => other.created - one.created);
     const items = all.map(row);
     fill(byId("jobs"), all.map((job) => job.id), () => items);

@@ -14,6 +14,7 @@ from studio.errors import BadInput, StudioError
 from studio.inputs import MAX_UPLOAD_BYTES
 from studio.modes import MODES, Mode
 from studio.page_api import add_endpoint, queue_request
+from studio.page_fill import connect_fill
 from studio.page_forms import (
     NO_LORA,
     PAGE_EVENT,
@@ -24,6 +25,8 @@ from studio.page_forms import (
     plain_html,
     weights_labels,
 )
+from studio.page_gallery import GALLERY, RESTORED
+from studio.page_gallery_routes import GalleryRoutes
 from studio.page_read_out import read_out
 from studio.page_routes import PageRoutes
 from studio.page_theme import build_head, build_theme
@@ -70,9 +73,12 @@ def build_page(studio: Studio, engine: str = "") -> gr.Blocks:
             with gr.Column(elem_id="nav", min_width=0):
                 buttons = _build_nav()
             with gr.Column(elem_id="form", min_width=0):
+                plain_html(RESTORED)
                 tabs, forms = _build_forms(studio)
             with gr.Column(elem_id="result", min_width=0):
                 plain_html(RESULT)
+                plain_html(GALLERY)
+        connect_fill(studio, forms)
         answer = gr.JSON(visible=False)
         for mode_id, button in buttons.items():
             script = f"() => studio.choose('{mode_id}')"
@@ -108,7 +114,9 @@ def launch_page(
         quiet=True,
         theme=build_theme(),
         head=build_head(),
-        app_kwargs=PageRoutes(studio, tell_details=not strangers).app_kwargs(),
+        app_kwargs=PageRoutes(
+            studio, tell_details=not strangers, more=GalleryRoutes(studio).routes()
+        ).app_kwargs(),
         max_file_size=MAX_UPLOAD_BYTES,
         footer_links=[],
         run_history=False,

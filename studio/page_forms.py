@@ -179,6 +179,7 @@ def _upload(mode: Mode, field: MediaControl) -> gr.components.Component:
     """Shows the file and keeps it as it is."""
     common = _common(mode, field)
     common["label"] += "" if field.required else " (optional)"
+    common["elem_classes"] = "takes-files"
     if field.kind == "audio":
         return gr.Audio(type="filepath", **common)
     common["height"] = UPLOAD_PIXELS

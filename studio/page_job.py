@@ -1,7 +1,7 @@
 """A job as the page's script reads it: plain JSON, only what its owner may see."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from studio.jobs import CancelOutcome, Failure, Item, Job, State
 from studio.modes import MODES, Mode
@@ -44,12 +44,17 @@ def row_view(job: Job, position: int | None) -> View:
 
 
 def job_view(
-    job: Job, position: int | None, preview: bytes | None, now: float, tell_details: bool
+    job: Job,
+    position: int | None,
+    preview: bytes | None,
+    now: float,
+    tell_details: bool,
+    gone: Collection[str] = (),
 ) -> View:
     """All that the page shows of a job.
 
     `now` is in seconds since the epoch. `tell_details` adds tracebacks, which name paths of the
-    server.
+    server. `gone` are the outputs whose file was deleted.
     """
     mode = MODES.get(job.mode)
     return {
@@ -64,7 +69,7 @@ def job_view(
         "preview": zlib.crc32(preview) if preview else None,
         "notes": list(job.notes),
         "failure": _failure_view(job.failure, tell_details),
-        "items": [_item_view(job, item, tell_details) for item in job.items],
+        "items": [_item_view(job, item, tell_details, gone) for item in job.items],
     }
 
 
@@ -103,15 +108,20 @@ def _failure_view(failure: Failure | None, tell_details: bool) -> View | None:
     }
 
 
-def _item_view(job: Job, item: Item, tell_details: bool) -> View:
+def _item_view(job: Job, item: Item, tell_details: bool, gone: Collection[str]) -> View:
     mode = MODES.get(job.mode)
     frames, fps = item.details.get("frames"), item.details.get("fps")
     return {
         "index": item.index,
         "name": item.source.name if item.source else None,
+        "before": f"media/{job.id}/input/{mode.batch}/{item.index}"
+        if mode and mode.batch and item.source
+        else None,
+        "file": item.output.rpartition("/")[2] if item.output else None,
         "state": item.state,
         "stateLabel": STATES[item.state],
-        "url": f"media/{job.id}/{item.index}" if item.output else None,
+        "url": f"media/{job.id}/{item.index}" if item.output and item.output not in gone else None,
+        "gone": item.output in gone,
         "kind": mode.makes if mode else None,
         "engine": item.engine,
         "weights": item.weights,

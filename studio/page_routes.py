@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -108,9 +108,10 @@ def is_same_origin(headers: Mapping[str, str]) -> bool:
 class PageRoutes:
     """The routes of one studio. Somebody else's job is answered exactly as an unknown one."""
 
-    def __init__(self, studio: Studio, tell_details: bool) -> None:
+    def __init__(self, studio: Studio, tell_details: bool, more: Sequence[Route] = ()) -> None:
         self._studio = studio
         self._tell_details = tell_details
+        self._more = more
 
     def app_kwargs(self) -> dict[str, object]:
         """What `launch(app_kwargs=…)` takes; routes given there come before Gradio's own."""
@@ -129,6 +130,7 @@ class PageRoutes:
             Route("/media/{job_id}/{item:int}", self.output),
             Route("/media/{job_id}/input/{control}/{number:int}", self.input),
             Route("/preview/{job_id}", self.preview),
+            *self._more,
         ]
 
     def list_jobs(self, request: Request) -> Response:
@@ -138,7 +140,7 @@ class PageRoutes:
         """
         owner = owner_of(request.cookies)
         if owner is None:
-            return _answer({"jobs": [], "next": None})
+            return answer({"jobs": [], "next": None})
         table = self._studio.table
         before = request.query_params.get("before")
         page = table.list_for(owner, limit=PAGE_OF_JOBS + 1, before=before)
@@ -146,7 +148,7 @@ class PageRoutes:
         live = () if before else table.list_for(owner, ("queued", "running"), MOST_LIVE)
         jobs = {job.id: job for job in (*shown, *live)}
         positions = table.queue_positions(owner)
-        return _answer(
+        return answer(
             {
                 "jobs": [row_view(job, positions.get(job.id)) for job in jobs.values()],
                 "next": shown[-1].id if len(page) > PAGE_OF_JOBS else None,
@@ -155,39 +157,42 @@ class PageRoutes:
 
     def show_job(self, request: Request) -> Response:
         job = self._job(request)
-        return _answer(self._view(job)) if job else _not_found()
+        return answer(self._view(job)) if job else not_found()
 
     def cancel(self, request: Request) -> Response:
         if not is_same_origin(request.headers):
-            return _foreign()
+            return foreign()
         owner = owner_of(request.cookies)
         if owner is None:
-            return _not_found()
+            return not_found()
         outcome = self._studio.runner.cancel(owner, request.path_params["job_id"])
         status = 404 if outcome is CancelOutcome.UNKNOWN else 200
-        return _answer({"outcome": outcome.value, "sentence": CANCELLED[outcome]}, status)
+        return answer({"outcome": outcome.value, "sentence": CANCELLED[outcome]}, status)
 
     def rerun(self, request: Request) -> Response:
+        """Makes what is unfinished of a job again; with `?item=` only that one."""
         if not is_same_origin(request.headers):
-            return _foreign()
+            return foreign()
         job = self._job(request)
         if job is None:
-            return _not_found()
-        queued = self._studio.table.rerun(job.owner, job.id)
+            return not_found()
+        item = request.query_params.get("item")
+        number = int(item) if item and item.isdecimal() else None
+        queued = self._studio.table.rerun(job.owner, job.id, number)
         self._studio.runner.wake()
-        return _answer(self._view(queued))
+        return answer(self._view(queued))
 
     def output(self, request: Request) -> Response:
         """A result, inline; with `?download` as a file to keep."""
         job = self._job(request)
         number = request.path_params["item"]
         if job is None or number >= len(job.items):
-            return _not_found()
+            return not_found()
         output = job.items[number].output
         path = self._studio.home.root / output if output else None
         if path is None or not path.is_file():
-            return _not_found("This file is no longer there.")
-        return _file(path, path.name, "download" in request.query_params)
+            return not_found("This file is no longer there.")
+        return send_file(path, path.name, "download" in request.query_params)
 
     def input(self, request: Request) -> Response:
         """A file that the job was made from."""
@@ -195,19 +200,19 @@ class PageRoutes:
         files = job.inputs.get(request.path_params["control"], ()) if job else ()
         number = request.path_params["number"]
         if number >= len(files):
-            return _not_found()
+            return not_found()
         stored = stored_input(files[number].sha256, files[number].name)
         try:
             path = input_path(self._studio.home, stored)
         except BadInput as error:
-            return _not_found(str(error))
-        return _file(path, stored.name, "download" in request.query_params)
+            return not_found(str(error))
+        return send_file(path, stored.name, "download" in request.query_params)
 
     def preview(self, request: Request) -> Response:
         job = self._job(request)
         jpeg = self._studio.runner.latest_preview(job.id) if job else None
         if jpeg is None:
-            return _not_found()
+            return not_found()
         return Response(jpeg, media_type="image/jpeg", headers=_UNSTORED)
 
     def _job(self, request: Request) -> Job | None:
@@ -219,30 +224,35 @@ class PageRoutes:
         if job.state == "queued":
             position = self._studio.table.queue_positions(job.owner).get(job.id)
         preview = self._studio.runner.latest_preview(job.id)
-        return job_view(job, position, preview, time.time(), self._tell_details)
+        root = self._studio.home.root
+        gone = [output for output in job.outputs if not (root / output).is_file()]
+        return job_view(job, position, preview, time.time(), self._tell_details, gone)
 
 
 _SAFE = {"X-Content-Type-Options": "nosniff"}
 _UNSTORED = {**_SAFE, "Cache-Control": "no-store"}
 
 
-def _answer(value: object, status: int = 200) -> Response:
+def answer(value: object, status: int = 200) -> Response:
+    """JSON that no cache keeps."""
     return JSONResponse(value, status, headers=_UNSTORED)
 
 
-def _not_found(sentence: str = CANCELLED[CancelOutcome.UNKNOWN]) -> Response:
-    return _answer({"error": sentence}, 404)
+def not_found(sentence: str = CANCELLED[CancelOutcome.UNKNOWN]) -> Response:
+    """What is unknown, another owner's, or gone."""
+    return answer({"error": sentence}, 404)
 
 
-def _foreign() -> Response:
-    return _answer({"error": "Another page has asked for this; do it on the studio's page."}, 403)
+def foreign() -> Response:
+    """To a request that `is_same_origin` is not content with."""
+    return answer({"error": "Another page has asked for this; do it on the studio's page."}, 403)
 
 
 def _refuse(request: Request, error: Exception) -> Response:
-    return _answer({"error": str(error)}, 409)
+    return answer({"error": str(error)}, 409)
 
 
-def _file(path: Path, name: str, download: bool) -> Response:
+def send_file(path: Path, name: str, download: bool) -> Response:
     """The file, in ranges where asked, which videos are; only its owner's browser keeps a copy."""
     kind = MEDIA_TYPES.get(path.suffix.lower())
     return FileResponse(

@@ -6,7 +6,17 @@ from pathlib import Path
 import gradio as gr
 
 ASSETS = Path(__file__).parents[1] / "assets"
-SCRIPTS = ("page_dom.js", "page_job.js", "page_jobs.js", "page.js")
+STYLES = ("page.css", "page_gallery.css")
+SCRIPTS = (
+    "page_dom.js",
+    "page_actions.js",
+    "page_compare.js",
+    "page_job.js",
+    "page_jobs.js",
+    "page_gallery.js",
+    "page_restore.js",
+    "page.js",
+)
 """In the order in which they need each other."""
 
 AMBER = gr.themes.Color(
@@ -114,6 +124,8 @@ def _local(name: str) -> gr.themes.LocalFont:
 
 def build_head() -> str:
     """What goes into the page's head: Gradio changes style that is given to it in any other way."""
-    style = (ASSETS / "page.css").read_text(encoding="utf-8")
-    scripts = [(ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS]
-    return f"<style>{style}</style><script>{''.join(scripts)}</script>"
+    style, script = (
+        "".join((ASSETS / name).read_text(encoding="utf-8") for name in names)
+        for names in (STYLES, SCRIPTS)
+    )
+    return f"<style>{style}</style><script>{script}</script>"

@@ -76,7 +76,8 @@ def wish_of_file(found: Found, makes: str, preferred: str = "") -> Wish:
     inputs: dict[str, tuple[InputFile, ...]] = {}
     for one in found.recipe.inputs:
         inputs[one.role] = (*inputs.get(one.role, ()), stored_input(one.sha256, one.name))
-    settings = {**found.settings, "weights": found.recipe.weights}
+    recipe = found.recipe
+    settings = {"preset": recipe.preset, **found.settings, "weights": recipe.weights}
     return Wish(found.recipe.mode, settings, inputs, whole=True, lost=found.lost)
 
 

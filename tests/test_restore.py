@@ -109,7 +109,7 @@ def test_our_clip_restores_its_mode_and_says_what_is_missing(home, tmp_path):
     assert restored.mode is MODES["photo"]
     assert restored.values["prompt"] == RECIPE.params["prompt"]
     assert restored.values["seed"] == RECIPE.seed
-    assert restored.values["preset"] == MODES["photo"].fields[1].default
+    assert restored.values["preset"] == RECIPE.preset
     assert restored.lost == (
         "LoRA ink.safetensors:0.8 is not in the LoRA folder",
         "Input image",
