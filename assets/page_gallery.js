@@ -106,12 +106,12 @@ studio.gallery = (() => {
       width: 160, height: 160, decoding: "async" });
     picture.onerror = () => picture.replaceWith(
       make("span", { className: "no-poster", textContent: "No preview" }));
-    const seconds = made.seconds ? ` · ${made.seconds.toFixed(1)} s` : "";
-    const link = make("a", { href: `?mode=${made.mode}&job=${made.job}`, ariaLabel: name, title: name },
+    const seconds = made.seconds ? `${made.seconds.toFixed(1)} s · ` : "";
+    const link = make("a", { href: `?mode=${made.mode}&job=${made.job}`, title: name },
       picture,
-      make("span", { className: "tile-kind", textContent: `${made.tag}${seconds}` }),
+      make("span", { className: "tile-kind", textContent: made.tag }),
       make("span", { className: "tile-prompt", textContent: made.prompt }),
-      make("span", { className: "tile-time", textContent: timeOf(made.created) }));
+      make("span", { className: "tile-time", textContent: seconds + timeOf(made.created) }));
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return; // another tab
       event.preventDefault();

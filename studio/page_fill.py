@@ -56,6 +56,8 @@ def connect_fill(studio: Studio, forms: Sequence[Form]) -> None:
             asked,
             [*form.inputs, said],
             js="() => studio.restore.asked()",
+            # Gradio would make another file of a video that browsers cannot show.
+            postprocess=False,
             **PAGE_EVENT,
         ).then(None, said, None, js="(said) => studio.restore.filled(said)", **PAGE_EVENT)
 
@@ -121,9 +123,14 @@ def _lora_rows(field: LoraControl, chosen: Sequence[LoraChoice]) -> list[object]
 
 
 def _media_value(field: MediaControl, paths: Sequence[str]) -> object:
+    """The value as the page's component holds it."""
+    files = [
+        {"path": path, "orig_name": Path(path).name, "meta": {"_type": "gradio.FileData"}}
+        for path in paths
+    ]
     if field.most > 1:
-        return list(paths)
-    return paths[0] if paths else None
+        return [{"image": file, "caption": None} for file in files]
+    return files[0] if files else None
 
 
 # A result that is sent on

@@ -4,7 +4,9 @@ import json
 import threading
 import time
 
+import av
 import httpx
+import numpy as np
 import pytest
 from page_server import Server
 from PIL import Image
@@ -249,6 +251,23 @@ def test_job_fills_its_form_and_runs_again_from_there(server, visitor, tmp_path)
     assert wait_for(visitor, again.json()["data"][0], "done")["prompt"] == "again"
     copies = [path.read_bytes() for path in server.home.inputs.rglob("*.png")]
     assert copies.count(cat.read_bytes()) == 1
+
+
+def test_video_is_handed_back_as_it_was(visitor, tmp_path):
+    """Browsers do not show this one, and Gradio would encode it anew."""
+    film = tmp_path / "film.mov"
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("mpeg4", rate=24)
+        stream.width, stream.height = 64, 48
+        for shade in range(9):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), shade * 20, np.uint8))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    style = upload(visitor, picture(tmp_path))
+    job_id = make(visitor, "ink", "style", video=upload(visitor, film), image=style)
+    values, said = fill(visitor, "style", {"job": job_id, "item": 0})
+    assert said["lost"] == []
+    assert visitor.get(values["video"]["url"]).content == film.read_bytes()
 
 
 def test_batch_fills_its_gallery(visitor, tmp_path):
