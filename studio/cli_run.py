@@ -10,11 +10,13 @@ from typing import Any, TypeAlias
 
 from studio.cli_progress import ProgressLine
 from studio.errors import BadInput
+from studio.estimates import Prediction, about, predict
 from studio.fields import Field, LoraControl, MediaControl, NumberControl, ToggleControl
 from studio.home import Home, home_at
-from studio.jobs import Job
+from studio.jobs import Job, JobTable
 from studio.modes import Mode
 from studio.outputs import copy_to
+from studio.plan import Plan
 from studio.plan_summary import plan_as_json, plan_as_text
 from studio.planning import plan_request
 from studio.request import read_request, with_seed
@@ -90,12 +92,25 @@ def run_mode(mode: Mode, options: argparse.Namespace) -> int:
 
 def _show_plan(mode: Mode, home: Home, raw: Mapping[str, object], as_json: bool) -> int:
     plans = plan_request(with_seed(read_request(home, mode.id, raw)))
+    predictions = [_prediction(home, plan) for plan in plans]
     if as_json:
-        found = [plan_as_json(plan) for plan in plans]
+        found = [
+            {**plan_as_json(plan), "expected_seconds": dict(known.stages) if known else None}
+            for plan, known in zip(plans, predictions, strict=True)
+        ]
         sys.stdout.write(json.dumps(found if mode.batch else found[0], indent=2) + "\n")
     else:
-        sys.stdout.write("\n\n".join(plan_as_text(plan) for plan in plans) + "\n")
+        texts = [
+            plan_as_text(plan) + (f"\ntime: {about(known.seconds)}" if known else "")
+            for plan, known in zip(plans, predictions, strict=True)
+        ]
+        sys.stdout.write("\n\n".join(texts) + "\n")
     return 0
+
+
+def _prediction(home: Home, plan: Plan) -> Prediction | None:
+    """What it should take. Looking must not make the home of somebody who only asks."""
+    return predict(JobTable(home.database), plan) if home.database.exists() else None
 
 
 def _run(home: Home, mode: Mode, raw: Mapping[str, object], target: Path | None) -> int:

@@ -12,13 +12,16 @@ from studio.errors import StudioError
 from studio.inputs import InputFile
 from studio.jobs_rows import (
     CancelOutcome,
+    Extent,
     Failure,
+    Forecast,
     Inputs,
     Item,
     Job,
     Progress,
     StageSeconds,
     State,
+    extent_from_json,
     inputs_to_json,
     item_from_row,
     job_from_row,
@@ -29,7 +32,9 @@ from studio.jobs_schema import BUSY_SECONDS, JobFile
 
 __all__ = [
     "CancelOutcome",
+    "Extent",
     "Failure",
+    "Forecast",
     "InputFile",
     "Inputs",
     "Item",
@@ -115,8 +120,8 @@ class JobTable:
                 raise StudioError("This job is finished; start a new one to make another result.")
             connection.execute(
                 "UPDATE jobs SET state = 'queued', position = ?, started = NULL, finished = NULL,"
-                " stages = '{}', stage = NULL, step = 0, steps = 0, fraction = 0, notes = '[]',"
-                " failure = NULL, cancel_requested = 0 WHERE id = ?",
+                " stages = '{}', stage = NULL, step = 0, steps = 0, fraction = 0, forecast = NULL,"
+                " notes = '[]', failure = NULL, cancel_requested = 0 WHERE id = ?",
                 (_end_of_queue(connection), job_id),
             )
             connection.execute(
@@ -189,14 +194,16 @@ class JobTable:
         """What the latest finished items of this kind took, newest first."""
         with self._file.reading() as connection:
             rows = connection.execute(
-                "SELECT jobs.params, items.timings FROM jobs JOIN items ON items.job_id = jobs.id"
+                "SELECT items.extent, items.timings FROM jobs"
+                " JOIN items ON items.job_id = jobs.id"
                 " WHERE jobs.mode = ? AND jobs.preset IS ? AND items.state = 'done'"
-                " AND items.engine = ? AND items.weights = ?"
+                " AND items.engine = ? AND items.weights = ? AND items.extent IS NOT NULL"
                 " ORDER BY jobs.serial DESC, items.item_index DESC LIMIT ?",
                 (mode, preset, engine, weights, limit),
             ).fetchall()
         return tuple(
-            StageSeconds(json.loads(row["params"]), json.loads(row["timings"])) for row in rows
+            StageSeconds(extent_from_json(row["extent"]), json.loads(row["timings"]))
+            for row in rows
         )
 
     # Running jobs: called only by the process that holds the engine lock
@@ -227,12 +234,15 @@ class JobTable:
                 (job_id, index),
             )
 
-    def save_plan(self, job_id: str, index: int, engine: str, weights: str) -> None:
-        """What the item is made with."""
+    def save_plan(
+        self, job_id: str, index: int, engine: str, weights: str, extent: Extent | None = None
+    ) -> None:
+        """What the item is made with, and how much there is to compute, where that is known."""
         with self._file.writing() as connection:
             connection.execute(
-                "UPDATE items SET engine = ?, weights = ? WHERE job_id = ? AND item_index = ?",
-                (engine, weights, job_id, index),
+                "UPDATE items SET engine = ?, weights = ?, extent = ?"
+                " WHERE job_id = ? AND item_index = ?",
+                (engine, weights, record_to_json(extent), job_id, index),
             )
 
     def save_progress(
@@ -241,14 +251,15 @@ class JobTable:
         """Says where a running job is. Returns whether its owner has asked to cancel it."""
         with self._file.writing() as connection:
             connection.execute(
-                "UPDATE jobs SET stages = ?, stage = ?, step = ?, steps = ?, fraction = ?"
-                " WHERE id = ?",
+                "UPDATE jobs SET stages = ?, stage = ?, step = ?, steps = ?, fraction = ?,"
+                " forecast = ? WHERE id = ?",
                 (
                     to_json(progress.stages),
                     progress.stage,
                     progress.step,
                     progress.steps,
                     progress.fraction,
+                    record_to_json(progress.forecast),
                     job_id,
                 ),
             )

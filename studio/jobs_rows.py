@@ -42,11 +42,37 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Extent:
+    """How much there is to compute: what the time of sampling and of decoding grows with."""
+
+    pixels: int
+    """Of one frame."""
+    frames: int
+    steps: tuple[int, ...]
+    """Of each sampling stage."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How long a running job still needs, as its past kind has shown."""
+
+    stage_ends: float
+    """When the current stage should be over, in seconds since the epoch."""
+    rest: float
+    """Seconds for everything after the current stage."""
+
+    def remaining(self, now: float) -> float:
+        """Seconds to the end of the job; a stage that is late is always just about to end."""
+        return max(0.0, self.stage_ends - now) + self.rest
+
+
+@dataclass(frozen=True)
 class Progress:
     """Where a job is.
 
     `stages` maps stage ids to labels, in order; `stage` is the index of the current one, None
-    before the first. `fraction`, 0 to 1, is of the whole job and counts all stages alike.
+    before the first. `fraction`, 0 to 1, is of the whole job. `forecast` is None where nothing
+    was learned of such jobs yet.
     """
 
     stages: Mapping[str, str] = field(default_factory=dict)
@@ -54,6 +80,7 @@ class Progress:
     step: int = 0
     steps: int = 0
     fraction: float = 0.0
+    forecast: Forecast | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str | None:
@@ -156,9 +183,9 @@ class Job:
 
 @dataclass(frozen=True)
 class StageSeconds:
-    """What one finished item took: seconds by stage id, and the parameters that made it so."""
+    """What one finished item took: seconds by stage id, and how much there was to compute."""
 
-    params: Mapping[str, Any]
+    extent: Extent
     seconds: Mapping[str, float]
 
 
@@ -166,7 +193,7 @@ def to_json(value: object) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-def record_to_json(record: Failure | InputFile | None) -> str | None:
+def record_to_json(record: Failure | InputFile | Extent | Forecast | None) -> str | None:
     return to_json(asdict(record)) if record else None
 
 
@@ -177,6 +204,15 @@ def inputs_to_json(inputs: Inputs) -> str:
 def _inputs_from_json(text: str) -> Inputs:
     roles = json.loads(text).items()
     return {role: tuple(InputFile(**file) for file in files) for role, files in roles}
+
+
+def extent_from_json(text: str) -> Extent:
+    found = json.loads(text)
+    return Extent(found["pixels"], found["frames"], tuple(found["steps"]))
+
+
+def _forecast_from_json(text: str | None) -> Forecast | None:
+    return Forecast(**json.loads(text)) if text else None
 
 
 def _failure_from_json(text: str | None) -> Failure | None:
@@ -217,6 +253,7 @@ def job_from_row(row: sqlite3.Row, items: Sequence[Item]) -> Job:
             step=row["step"],
             steps=row["steps"],
             fraction=row["fraction"],
+            forecast=_forecast_from_json(row["forecast"]),
         ),
         notes=tuple(json.loads(row["notes"])),
         failure=_failure_from_json(row["failure"]),

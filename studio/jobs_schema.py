@@ -97,7 +97,12 @@ def _jobs_and_items(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX jobs_of_mode ON jobs (mode, preset, serial)")
 
 
-MIGRATIONS: Sequence[Migration] = (_jobs_and_items,)
+def _estimates(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE items ADD COLUMN extent TEXT")
+    connection.execute("ALTER TABLE jobs ADD COLUMN forecast TEXT")
+
+
+MIGRATIONS: Sequence[Migration] = (_jobs_and_items, _estimates)
 """Migration n (from 1) takes the schema from version n - 1 to n. Never edited once released."""
 
 

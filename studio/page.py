@@ -203,7 +203,7 @@ def _say_numbers(mode: Mode, studio: Studio) -> Callable[..., str]:
             raw = safe_values(mode, form_values(mode, values), studio.home)
         except StudioError as error:
             return str(error)
-        return read_out(studio.home, mode, raw)
+        return read_out(studio.home, studio.table, mode, raw)
 
     return say
 
@@ -232,7 +232,7 @@ def _updates(form: Form, studio: Studio) -> list[object]:
     loras = [NO_LORA, *((name, name) for name in own_loras(home, mode.family))]
     return [
         demo_banner(home, mode),
-        read_out(home, mode, {}),
+        read_out(home, studio.table, mode, {}),
         gr.update(choices=labels, value=labels[0], visible=len(labels) > 1),
         *(gr.update(choices=loras) for _ in form.loras),
     ]

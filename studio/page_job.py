@@ -66,6 +66,7 @@ def job_view(
         "canRerun": job.can_rerun,
         "progress": _progress_view(job),
         "elapsed": _elapsed(job, now),
+        "remaining": _remaining(job, now),
         "preview": zlib.crc32(preview) if preview else None,
         "notes": list(job.notes),
         "failure": _failure_view(job.failure, tell_details),
@@ -96,6 +97,12 @@ def _elapsed(job: Job, now: float) -> float | None:
     if job.state == "running" and job.started is not None:
         return max(0.0, now - job.started)
     return job.seconds
+
+
+def _remaining(job: Job, now: float) -> float | None:
+    """Seconds to the end of the whole job; None where nothing was learned yet."""
+    forecast = job.progress.forecast
+    return forecast.remaining(now) if forecast and job.state == "running" else None
 
 
 def _failure_view(failure: Failure | None, tell_details: bool) -> View | None:

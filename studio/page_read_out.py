@@ -4,38 +4,51 @@ from collections.abc import Mapping
 from html import escape
 
 from studio.errors import StudioError
+from studio.estimates import about, predict
 from studio.fields import MediaControl
 from studio.home import Home
+from studio.jobs import JobTable
 from studio.modes import Mode
 from studio.plan import Clip, Edit, Plan
 from studio.planning import plan_item
-from studio.request import read_request
+from studio.request import Request, read_request
 
 ANY_PROMPT = "…"
 """Sizes do not depend on the prompt, which may not be written yet."""
 
 
-def read_out(home: Home, mode: Mode, raw: Mapping[str, object]) -> str:
-    """HTML with the numbers of the run as they will be, or with what stands in its way."""
+def read_out(home: Home, table: JobTable, mode: Mode, raw: Mapping[str, object]) -> str:
+    """HTML with the numbers of the run as they will be, or with what stands in its way.
+
+    `table` tells what such runs have taken.
+    """
     missing = [field.label for field in mode.media if _is_missing(field, raw)]
     if missing:
         return _line(f"Size and length are shown once you add: {', '.join(missing)}.")
     try:
-        plan = _plan(home, mode, raw)
+        request = _request(home, mode, raw)
+        plan = plan_item(request, 0)
+        figures = _numbers(plan) + _time(table, plan, request.count)
     except StudioError as error:
         return _line(str(error), "warning")
     notes = [note for note in plan.notes if not _repeats(note, plan)]
     lines = [mode.presets[plan.preset].summary, *notes]
-    return _line(_numbers(plan)) + "".join(_line(line, "note") for line in lines)
+    return _line(figures) + "".join(_line(line, "note") for line in lines)
 
 
 def _is_missing(field: MediaControl, raw: Mapping[str, object]) -> bool:
     return field.required and not raw.get(field.name)
 
 
-def _plan(home: Home, mode: Mode, raw: Mapping[str, object]) -> Plan:
+def _request(home: Home, mode: Mode, raw: Mapping[str, object]) -> Request:
     prompt = raw.get("prompt") or ANY_PROMPT
-    return plan_item(read_request(home, mode.id, {**raw, "prompt": prompt}), 0)
+    return read_request(home, mode.id, {**raw, "prompt": prompt})
+
+
+def _time(table: JobTable, plan: Plan, count: int) -> str:
+    """How long `count` such results should take; empty where nothing was learned yet."""
+    prediction = predict(table, plan)
+    return f" · {about(prediction.seconds * count)}" if prediction else ""
 
 
 def _numbers(plan: Plan) -> str:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping
 
 from studio.engine import ENGINES, Engine, EngineEntry
+from studio.estimates import extent_of
 from studio.events import Note
 from studio.finishing import finish
 from studio.home import Home
@@ -28,7 +29,7 @@ class Production:
         """Make the item's file and publish it. What `report` raises passes through."""
         plan = plan_item(stored_request(self._home, job, item.index), 0)
         stages = {stage.id: stage.label for stage in plan.stages}
-        report(Planned(stages, plan.engine, plan.weights.label))
+        report(Planned(stages, plan.engine, plan.weights.label, extent_of(plan)))
         scratch = self._home.scratch / job.id / str(item.index)
         scratch.mkdir(parents=True, exist_ok=True)
         notes: list[str] = []

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from studio.errors import Cancelled, StudioError
+from studio.estimates import forecast, from_past
 from studio.events import Event, Note, PreviewReady, StageStarted, StepDone, StillAtWork
-from studio.jobs import Item, Job, JobTable, Progress
+from studio.jobs import Extent, Item, Job, JobTable, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +24,14 @@ WRITE_SECONDS = 0.1
 class Planned:
     """What will run: stage ids and their labels in order, the engine's id, the weights' label.
 
-    Said before the first `StageStarted`, and again when another engine or rung takes over.
+    Said before the first `StageStarted`, and again when another engine or rung takes over. With
+    `extent` the time that it takes is learned from.
     """
 
     stages: Mapping[str, str]
     engine: str
     weights: str
+    extent: Extent | None = None
 
 
 JobEvent = Event | Planned
@@ -82,12 +85,19 @@ def stage_id(progress: Progress) -> str:
     return ids[index] if index < len(ids) else f"stage {index + 1}"
 
 
-def fraction_done(progress: Progress) -> float:
-    """How far the item is, 0 to 1, all stages counted alike."""
+def fraction_done(progress: Progress, expected: Mapping[str, float]) -> float:
+    """How far the item is, 0 to 1; a stage counts as many seconds as are `expected` of it.
+
+    Where nothing is, all stages count alike.
+    """
     if progress.stage is None or not progress.stages:
         return 0.0
+    shares = [expected.get(stage, 0.0) for stage in progress.stages]
+    if not sum(shares):
+        shares = [1.0] * len(shares)
     within = progress.step / progress.steps if progress.steps else 0.0
-    return min(1.0, (progress.stage + within) / len(progress.stages))
+    current = sum(shares[progress.stage : progress.stage + 1])
+    return min(1.0, (sum(shares[: progress.stage]) + within * current) / sum(shares))
 
 
 def events_between(before: Job, after: Job) -> Iterator[JobEvent]:
@@ -126,15 +136,19 @@ class ItemReport:
         self._listen = listen
         self._clock = StageClock()
         self._next_write = 0.0
-        self.progress = self._with_fraction(Progress())
+        self._expected: Mapping[str, float] = {}
+        self.progress = self._measured(Progress())
 
     def __call__(self, event: JobEvent) -> None:
         if isinstance(event, StillAtWork):
             self.raise_if_stopped()
             return
-        self.progress = self._with_fraction(advance(self.progress, event))
+        if isinstance(event, Planned):
+            self._expected = self._learned(event)
+        progress = advance(self.progress, event)
         if isinstance(event, StageStarted):
-            self._clock.start(stage_id(self.progress))
+            self._clock.start(stage_id(progress))
+        self.progress = self._measured(progress)
         if isinstance(event, PreviewReady):
             self._live.preview = event.jpeg
         try:
@@ -159,7 +173,9 @@ class ItemReport:
 
     def _save(self, event: JobEvent) -> None:
         if isinstance(event, Planned):
-            self._table.save_plan(self._job.id, self._item.index, event.engine, event.weights)
+            self._table.save_plan(
+                self._job.id, self._item.index, event.engine, event.weights, event.extent
+            )
         if isinstance(event, Note):
             self._table.add_note(self._job.id, event.text)
         if time.monotonic() < self._next_write and not _ends_something(event):
@@ -171,9 +187,30 @@ class ItemReport:
         if wanted:
             self._live.cancel.set()
 
-    def _with_fraction(self, progress: Progress) -> Progress:
-        done = self._item.index + fraction_done(progress)
-        return replace(progress, fraction=done / len(self._job.items))
+    def _learned(self, planned: Planned) -> Mapping[str, float]:
+        """Seconds by stage id, from past items of this kind; empty where there are none."""
+        if planned.extent is None:
+            return {}
+        kind = (self._job.mode, self._job.preset, planned.engine, planned.weights)
+        try:
+            past = self._table.stage_seconds(*kind)
+        except StudioError:
+            logger.warning("Job %s: no times could be looked up.", self._job.id, exc_info=True)
+            return {}
+        prediction = from_past(past, planned.stages, planned.extent)
+        return prediction.stages if prediction else {}
+
+    def _measured(self, progress: Progress) -> Progress:
+        """With the fraction of the whole job, and when it should end."""
+        done = self._item.index + fraction_done(progress, self._expected)
+        later = [one for one in self._job.unfinished_items if one.index > self._item.index]
+        return replace(
+            progress,
+            fraction=done / len(self._job.items),
+            forecast=forecast(
+                progress, self._expected, self.timings(), len(later), now=time.time()
+            ),
+        )
 
 
 def _ends_something(event: JobEvent) -> bool:

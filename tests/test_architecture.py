@@ -55,7 +55,7 @@ FLOORS = (
         ),
     ),
     ("planning", ("request", "planning…", "plan_summary", "mode_listing")),
-    ("jobs", ("jobs…", "runner…", "submission", "gallery", "restore")),
+    ("jobs", ("jobs…", "estimates", "runner…", "submission", "gallery", "restore")),
     ("making", ("finishing", "production")),
     ("studio", ("studio", "doctor")),
     ("page", ("page…",)),

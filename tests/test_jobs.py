@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from studio.errors import StudioError
-from studio.jobs import CancelOutcome, Failure, InputFile, Job, JobTable, Progress
+from studio.jobs import CancelOutcome, Extent, Failure, InputFile, Job, JobTable, Progress
 from studio.jobs_schema import MIGRATIONS, migrate, schema_version
 
 SPAWN = multiprocessing.get_context("spawn")
 CAT = InputFile("a" * 64, "cat.png", ".png")
+EXTENT = Extent(512 * 320, 25, (8, 3))
 DOG = InputFile("b" * 64, "dög \udcff.png", ".png")
 
 
@@ -35,7 +36,7 @@ def submit(table: JobTable, owner: str = "ann", **changes: object) -> Job:
 
 def finish(table: JobTable, job: Job, timings: dict[str, float] | None = None) -> None:
     for item in job.items:
-        table.save_plan(job.id, item.index, "diffusers", "demo")
+        table.save_plan(job.id, item.index, "diffusers", "demo", EXTENT)
         table.finish_item(job.id, item.index, f"outputs/{item.index}.png", (), {}, timings or {})
     table.finish(job.id, "done")
 
@@ -277,7 +278,7 @@ def test_stage_seconds_gives_the_latest_finished_items_of_that_kind(table: JobTa
     table.claim(submit(table).id)
     latest = table.stage_seconds("t2v", "fast", "diffusers", "demo", limit=2)
     assert [timing.seconds for timing in latest] == [{"sample": 2.0}, {"sample": 1.0}]
-    assert latest[0].params["prompt"] == "a red circle"
+    assert {timing.extent for timing in latest} == {EXTENT}
     assert [t.seconds for t in table.stage_seconds("t2v", None, "diffusers", "demo")] == [
         {"sample": 5.0}
     ]

@@ -442,21 +442,23 @@ def test_inputs_are_served_to_their_owner(server, visitor):
 
 
 def test_read_out_says_frames_and_length(home):
-    line = read_out(home, MODES["t2v"], {"seconds": 3, "fps": 24})
+    line = read_out(home, JobTable(home.database), MODES["t2v"], {"seconds": 3, "fps": 24})
     assert "256 x 256 pixels · 73 frames at 24 a second · 3.04 seconds" in line
     assert "60 frames" not in line
 
 
 def test_read_out_says_the_snapped_size(home):
-    assert "384 x 256 pixels" in read_out(home, MODES["photo"], {"width": "381", "height": 253})
+    assert "384 x 256 pixels" in read_out(
+        home, JobTable(home.database), MODES["photo"], {"width": "381", "height": 253}
+    )
 
 
 def test_read_out_waits_for_the_files(home):
-    assert "Portrait, Sound" in read_out(home, MODES["lipsync"], {})
+    assert "Portrait, Sound" in read_out(home, JobTable(home.database), MODES["lipsync"], {})
 
 
 def test_read_out_escapes_what_the_user_wrote(home):
-    line = read_out(home, MODES["photo"], {"width": "<b>"})
+    line = read_out(home, JobTable(home.database), MODES["photo"], {"width": "<b>"})
     assert "&lt;b&gt;" in line
     assert "warning" in line
 
