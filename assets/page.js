@@ -20,6 +20,8 @@ Object.assign(studio, (() => {
     const tag = byId("mode-tag");
     tag.textContent = JSON.parse(tag.dataset.tags)[mode];
     if (mode !== addressedMode()) address("mode", mode);
+    byId("notice").textContent = "";
+    studio.shell.closeDrawer();
     return { __type__: "update", selected: mode };
   }
 
@@ -58,9 +60,32 @@ Object.assign(studio, (() => {
     }, hidden ? UNFOLD_MS : 0);
   }
 
-  function openAddressed() {
+  const pressMode = (mode) => byId(`nav-${mode}`).click();
+
+  async function openAddressed() {
     const job = addressed("job");
-    if (job && job !== studio.job.current.id) studio.job.open(job, false);
+    if (job === studio.job.current.id) return;
+    if (!job) return studio.job.close();
+    await studio.job.open(job, false);
+    const { id, mode } = studio.job.current;
+    if (id !== job || !byId(`nav-${mode}`) || addressed("mode")) return;
+    address("mode", mode, "replaceState"); // the link named the job alone
+    pressMode(mode);
+  }
+
+  async function openRunning() {
+    // A tab that is opened anew shows what goes on.
+    await studio.jobs.watch();
+    const job = studio.jobs.running();
+    if (job && !studio.job.current.id && !addressed("job")) studio.job.open(job.id, false);
+  }
+
+  function forgetUnknownMode() {
+    const asked = addressed("mode");
+    if (!asked || byId(`nav-${asked}`)) return "";
+    const mode = firstMode();
+    address("mode", mode, "replaceState");
+    return `There is no mode called “${asked}”. This is ${byId(`nav-${mode}`).textContent.trim()}.`;
   }
 
   function nameGroups() {
@@ -90,12 +115,14 @@ Object.assign(studio, (() => {
 
   function onBack() {
     openAddressed();
-    byId(`nav-${addressedMode()}`).click();
+    pressMode(addressedMode());
   }
 
   function start() {
     new MutationObserver(nameGroups).observe(byId("form"), { childList: true, subtree: true });
     nameGroups();
+    studio.shell.start();
+    studio.signs.start();
     byId("jobs-more").addEventListener("click", studio.jobs.showOlder);
     addEventListener("popstate", onBack);
     document.addEventListener("visibilitychange", onVisible);
@@ -103,9 +130,12 @@ Object.assign(studio, (() => {
     document.addEventListener("pointerdown", onPointer, true);
     studio.gallery.start();
     studio.restore.start();
-    studio.jobs.watch();
+    openRunning();
     openAddressed();
-    return choose(addressedMode());
+    const unknown = forgetUnknownMode();
+    const update = choose(addressedMode());
+    byId("notice").textContent = unknown;
+    return update;
   }
 
   return { start, choose, answered };

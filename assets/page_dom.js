@@ -36,10 +36,10 @@ studio.dom = (() => {
   const chip = (job) => make("span", {
     className: "chip", textContent: job.stateLabel, data: { state: job.state } });
 
-  function address(name, value) {
+  function address(name, value, how = "pushState") {
     const url = new URL(location.href);
     url.searchParams.set(name, value);
-    if (url.href !== location.href) history.pushState({}, "", url);
+    if (url.href !== location.href) history[how]({}, "", url);
   }
 
   const addressed = (name) => new URLSearchParams(location.search).get(name);

@@ -6,22 +6,31 @@ studio.job = (() => {
   const RUNNING_MS = 500;
   const WAITING_MS = 2000;
   const HIDDEN_MS = 5000; // nobody looks at the tab
-  const TITLE = document.title;
 
-  const current = { id: null, parts: null };
+  const current = { id: null, mode: null, parts: null };
   let troubled = false;
   let timer, turns = 0; // of overlapping looks only the last counts
 
+  const EMPTY = "What you make appears here. Jobs go on when you close the page.";
   const PARTS = ["head", "progress", "actions", "said", "failure", "preview", "items", "notes"];
 
   function open(id, push = true) {
     if (push) address("job", id);
-    current.id = id;
+    Object.assign(current, { id, mode: null });
     const parts = PARTS.map((name) => make("div", { className: `job-${name}` }));
     byId("job").replaceChildren(...parts);
     current.parts = Object.fromEntries(PARTS.map((name, index) => [name, parts[index]]));
     studio.jobs.mark(id);
     return watch();
+  }
+
+  function close() {
+    clearTimeout(timer);
+    turns++;
+    Object.assign(current, { id: null, mode: null, parts: null });
+    byId("job").replaceChildren(make("p", { className: "quiet", textContent: EMPTY }));
+    announce("");
+    studio.jobs.mark();
   }
 
   async function watch() {
@@ -47,13 +56,15 @@ studio.job = (() => {
   }
 
   function showUnknown(sentence) {
-    byId("job").replaceChildren(
-      make("div", { className: "card failed" }, make("p", { textContent: sentence })));
+    byId("job").replaceChildren(make("p", { className: "quiet", textContent: sentence }));
     announce(sentence);
   }
 
   function show(job) {
     const parts = current.parts;
+    current.mode = job.mode;
+    studio.jobs.see(job);
+    studio.signs.see(job);
     fill(parts.head, [job.title, job.tag, job.prompt, job.state, job.stateLabel], () => [
       make("p", { className: "line" }, chip(job), make("strong", { textContent: job.title })),
       make("p", { className: "prompt", textContent: job.prompt }),
@@ -72,7 +83,6 @@ studio.job = (() => {
     showResults(job);
     fill(parts.notes, job.notes, sentences);
     announce(statusOf(job));
-    document.title = job.live ? `${job.percent} % · ${TITLE}` : TITLE;
     if (!job.live) say("");
   }
 
@@ -83,7 +93,8 @@ studio.job = (() => {
     const where = stage
       ? `Stage ${stage.stage} of ${stage.stages}: ${stage.label}${step}`
       : job.position ? `Number ${job.position} in the queue` : "Getting ready";
-    return { percent: job.percent, where, elapsed: job.elapsed };
+    const times = [job.elapsed !== null && duration(job.elapsed), job.left];
+    return { percent: job.percent, where, times: times.filter(Boolean).join(" · ") };
   }
 
   function buildProgress(progress) {
@@ -92,7 +103,7 @@ studio.job = (() => {
     bar.setAttribute("aria-label", "Progress");
     return [bar, make("p", { className: "line meta" },
       make("span", { textContent: progress.where }),
-      progress.elapsed !== null && make("span", { textContent: duration(progress.elapsed) }) || "")];
+      make("span", { textContent: progress.times }))];
   }
 
   function actions(job) {
@@ -209,5 +220,5 @@ studio.job = (() => {
   const sentences = (texts, className = "note") =>
     texts.map((textContent) => make("p", { className, textContent }));
 
-  return { current, open, watch };
+  return { current, open, close, watch };
 })();

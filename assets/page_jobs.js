@@ -4,6 +4,7 @@ studio.jobs = (() => {
 
   const { byId, make, fill, ask, chip, reveal, timeOf } = studio.dom;
   const LIVE_MS = 2000;
+  const HIDDEN_MS = 5000; // for the title and the notification
   const IDLE_MS = 15000; // jobs of other tabs
 
   const list = { rows: new Map(), items: new Map(), next: null, older: false };
@@ -19,7 +20,13 @@ studio.jobs = (() => {
     } catch { /* the next look will tell */ }
     if (turn !== turns) return;
     const live = [...list.rows.values()].some((job) => job.live);
-    timer = setTimeout(watch, live && !document.hidden ? LIVE_MS : IDLE_MS);
+    // A hidden tab with nothing to wait for looks again when somebody looks at it.
+    if (live || !document.hidden) timer = setTimeout(watch, pause(live));
+  }
+
+  function pause(live) {
+    if (!live) return IDLE_MS;
+    return document.hidden ? HIDDEN_MS : LIVE_MS;
   }
 
   function ended(jobs) {
@@ -38,7 +45,10 @@ studio.jobs = (() => {
 
   function showRows(jobs) {
     const ended = jobs.some((job) => !job.live && list.rows.get(job.id)?.live !== false);
-    for (const job of jobs) list.rows.set(job.id, job);
+    for (const job of jobs) {
+      list.rows.set(job.id, job);
+      studio.signs.see(job);
+    }
     if (ended) studio.gallery.refresh();
     const all = [...list.rows.values()].sort((one, other) => other.created - one.created);
     const items = all.map(row);
@@ -82,5 +92,14 @@ studio.jobs = (() => {
     }
   }
 
-  return { watch, mark, showOlder };
+  function see(job) {
+    // The job that is looked at is asked for more often than the list.
+    if (!list.rows.has(job.id)) return;
+    list.rows.set(job.id, job);
+    row(job);
+  }
+
+  const running = () => [...list.rows.values()].find((job) => job.state === "running");
+
+  return { watch, see, mark, running, showOlder };
 })();

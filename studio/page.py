@@ -4,9 +4,7 @@ A form only hands its values over and gets a job's id back. What becomes of the 
 from `page_routes` by the page's script, so nothing is lost when the page is closed.
 """
 
-import json
 from collections.abc import Callable
-from html import escape
 
 import gradio as gr
 
@@ -29,22 +27,14 @@ from studio.page_gallery import GALLERY, RESTORED
 from studio.page_gallery_routes import GalleryRoutes
 from studio.page_read_out import read_out
 from studio.page_routes import PageRoutes
-from studio.page_theme import build_head, build_theme
+from studio.page_shell import FIRST_MODE, NOTICE, build_drawer, build_header
+from studio.page_theme import FAVICON, build_head, build_theme
 from studio.page_values import form_values, own_loras, safe_values
 from studio.studio import Studio
 
 TITLE = "AIO Studio"
-GROUPS = {"image": "Images", "video": "Video"}
-FIRST_MODE = next(iter(MODES))
-
 # An upload is copied into the home when its job is queued; what was never used goes after a day.
 CACHE_SECONDS = (3600, 24 * 3600)
-
-TAGS = escape(json.dumps({mode.id: mode.tag for mode in MODES.values()}))
-HEADER = f"""<header class="top">
-<h1>AIO <em>Studio</em></h1>
-<span id="mode-tag" class="tag" data-tags="{TAGS}">{MODES[FIRST_MODE].tag}</span>
-</header>"""
 
 # Filled by the script; `role=status` has screen readers say what changes in it.
 RESULT = """<section aria-labelledby="job-title">
@@ -68,11 +58,11 @@ def build_page(studio: Studio, engine: str = "") -> gr.Blocks:
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CACHE_SECONDS
     )
     with page:
-        plain_html(HEADER)
+        build_header()
         with gr.Row(elem_id="body"):
-            with gr.Column(elem_id="nav", min_width=0):
-                buttons = _build_nav()
+            buttons = build_drawer()
             with gr.Column(elem_id="form", min_width=0):
+                plain_html(NOTICE)
                 plain_html(RESTORED)
                 tabs, forms = _build_forms(studio)
             with gr.Column(elem_id="result", min_width=0):
@@ -114,6 +104,7 @@ def launch_page(
         quiet=True,
         theme=build_theme(),
         head=build_head(),
+        favicon_path=str(FAVICON),
         app_kwargs=PageRoutes(
             studio, tell_details=not strangers, more=GalleryRoutes(studio).routes()
         ).app_kwargs(),
@@ -124,20 +115,6 @@ def launch_page(
         ssr_mode=False,
     )
     return [local, *([public] if public else [])]
-
-
-def _build_nav() -> dict[str, gr.Button]:
-    """A button for each mode, by its id."""
-    buttons: dict[str, gr.Button] = {}
-    for makes, group in GROUPS.items():
-        plain_html(f'<h2 class="group">{group}</h2>', elem_classes="group-title")
-        with gr.Row(elem_classes="modes"):
-            for mode in MODES.values():
-                if mode.makes == makes:
-                    buttons[mode.id] = gr.Button(
-                        mode.label, elem_id=f"nav-{mode.id}", elem_classes="mode", min_width=0
-                    )
-    return buttons
 
 
 def _build_forms(studio: Studio) -> tuple[gr.Tabs, list[Form]]:

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Collection, Mapping
 
+from studio.estimates import about
 from studio.jobs import CancelOutcome, Failure, Item, Job, State
 from studio.modes import MODES, Mode
 
@@ -26,8 +27,10 @@ CANCELLED: Mapping[CancelOutcome, str] = {
 }
 
 
-def row_view(job: Job, position: int | None) -> View:
-    """A line of the list of jobs. `position` is the place in the queue, 1 being next."""
+def row_view(job: Job, position: int | None, now: float) -> View:
+    """A line of the list of jobs. `position` is the place in the queue, 1 being next; `now` is in
+    seconds since the epoch.
+    """
     mode = MODES.get(job.mode)
     return {
         "id": job.id,
@@ -40,6 +43,7 @@ def row_view(job: Job, position: int | None) -> View:
         "position": position,
         "percent": round(100 * job.progress.fraction),
         "created": job.created,
+        "elapsed": _elapsed(job, now),
     }
 
 
@@ -53,20 +57,19 @@ def job_view(
 ) -> View:
     """All that the page shows of a job.
 
-    `now` is in seconds since the epoch. `tell_details` adds tracebacks, which name paths of the
-    server. `gone` are the outputs whose file was deleted.
+    `tell_details` adds tracebacks, which name paths of the server. `gone` are the outputs whose
+    file was deleted.
     """
     mode = MODES.get(job.mode)
     return {
-        **row_view(job, position),
+        **row_view(job, position, now),
         "title": mode.label if mode else job.mode,
         "preset": _preset_label(mode, job),
         "seed": job.seed,
         "stopping": job.cancel_requested and job.is_live,
         "canRerun": job.can_rerun,
         "progress": _progress_view(job),
-        "elapsed": _elapsed(job, now),
-        "remaining": _remaining(job, now),
+        "left": _left(job, now),
         "preview": zlib.crc32(preview) if preview else None,
         "notes": list(job.notes),
         "failure": _failure_view(job.failure, tell_details),
@@ -99,10 +102,13 @@ def _elapsed(job: Job, now: float) -> float | None:
     return job.seconds
 
 
-def _remaining(job: Job, now: float) -> float | None:
-    """Seconds to the end of the whole job; None where nothing was learned yet."""
+def _left(job: Job, now: float) -> str | None:
+    """How long until the end of the whole job; None where nothing was learned yet."""
     forecast = job.progress.forecast
-    return forecast.remaining(now) if forecast and job.state == "running" else None
+    if forecast is None or job.state != "running":
+        return None
+    seconds = forecast.remaining(now)
+    return "almost done" if seconds < 1 else f"{about(seconds)} left"
 
 
 def _failure_view(failure: Failure | None, tell_details: bool) -> View | None:

@@ -147,10 +147,10 @@ class PageRoutes:
         shown = page[:PAGE_OF_JOBS]
         live = () if before else table.list_for(owner, ("queued", "running"), MOST_LIVE)
         jobs = {job.id: job for job in (*shown, *live)}
-        positions = table.queue_positions(owner)
+        positions, now = table.queue_positions(owner), time.time()
         return answer(
             {
-                "jobs": [row_view(job, positions.get(job.id)) for job in jobs.values()],
+                "jobs": [row_view(job, positions.get(job.id), now) for job in jobs.values()],
                 "next": shown[-1].id if len(page) > PAGE_OF_JOBS else None,
             }
         )

@@ -6,15 +6,18 @@ from pathlib import Path
 import gradio as gr
 
 ASSETS = Path(__file__).parents[1] / "assets"
-STYLES = ("page.css", "page_gallery.css")
+FAVICON = ASSETS / "favicon.svg"
+STYLES = ("page.css", "page_shell.css", "page_gallery.css")
 SCRIPTS = (
     "page_dom.js",
+    "page_signs.js",
     "page_actions.js",
     "page_compare.js",
     "page_job.js",
     "page_jobs.js",
     "page_gallery.js",
     "page_restore.js",
+    "page_shell.js",
     "page.js",
 )
 """In the order in which they need each other."""

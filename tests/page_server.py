@@ -12,11 +12,14 @@ from PIL import Image
 import app
 from studio.errors import EngineFailed
 from studio.events import Note, PreviewReady, StageStarted, StepDone
-from studio.jobs import JobTable
+from studio.jobs import Extent, JobTable
 from studio.runner import ItemResult, Planned, Runner
 from studio.studio import Studio, open_studio
 
 STAGES = {"load": "Loading weights", "sample1": "Sampling", "save": "Saving"}
+
+
+EXTENT = Extent(64 * 48, 1, (4,))
 
 
 def jpeg(colour=(200, 90, 40)):
@@ -34,7 +37,7 @@ class Work:
         """Ends the waiting of slow jobs."""
 
     def __call__(self, job, item, report):
-        report(Planned(STAGES, "diffusers", "demo"))
+        report(Planned(STAGES, "diffusers", "demo", EXTENT))
         report(StageStarted(0))
         report(StageStarted(1, 4))
         report(StepDone(1, 4))

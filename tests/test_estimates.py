@@ -179,7 +179,7 @@ def test_fraction_weighs_the_stages_by_what_they_should_take():
 
 def test_runner_learns_from_one_job_and_foretells_the_next(home, table):
     extent = Extent(64 * 64, 1, (4,))
-    views = []
+    views, forecasts = [], []
 
     def work(job, item, report):
         report(Planned(STAGES, "diffusers", "demo", extent))
@@ -188,19 +188,20 @@ def test_runner_learns_from_one_job_and_foretells_the_next(home, table):
             for step in range(1, steps + 1):
                 time.sleep(0.02)
                 report(StepDone(step, steps))
-            stored = table.get(job.id)
-            views.append(job_view(stored, None, None, time.time(), tell_details=False))
+            stored, now = table.get(job.id), time.time()
+            forecasts.append(stored.progress.forecast and stored.progress.forecast.remaining(now))
+            views.append(job_view(stored, None, None, now, tell_details=False))
         return ItemResult(home.outputs / f"{job.id}.png")
 
     runner = Runner(table, work, home)
     for _ in range(2):
         runner.run_one(table.submit("ann", "photo", {"preset": "fast", "prompt": ""}, 7, {}).id)
-    first, second = views[:4], views[4:]
-    assert [view["remaining"] for view in first] == [None] * 4
-    assert [view["percent"] for view in first] == [0, 50, 50, 75]
-    assert 0.06 < second[0]["remaining"] < 1
-    assert second[0]["remaining"] > second[1]["remaining"] >= second[3]["remaining"]
-    assert second[1]["percent"] > 80
+    assert forecasts[:4] == [None] * 4
+    assert [view["left"] for view in views] == [None] * 4 + ["almost done"] * 4
+    assert [view["percent"] for view in views[:4]] == [0, 50, 50, 75]
+    assert 0.06 < forecasts[4] < 1
+    assert forecasts[4] > forecasts[5] >= forecasts[7]
+    assert views[5]["percent"] > 80
 
 
 def test_prediction_sums_its_stages():

@@ -71,7 +71,7 @@ def person(chromium, server, width=1440):
 def open_page(context, server, query=""):
     page = context.new_page()
     page.goto(f"{server.url}/{query}")
-    page.wait_for_selector("#nav button[aria-current]")
+    page.wait_for_selector("#nav button[aria-current]", state="attached")
     return page
 
 
