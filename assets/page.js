@@ -88,11 +88,18 @@ Object.assign(studio, (() => {
     return `There is no mode called “${asked}”. This is ${byId(`nav-${mode}`).textContent.trim()}.`;
   }
 
-  function nameGroups() {
-    // Gradio writes the name of a group of radio buttons beside it, not as its name.
+  function nameControls() {
+    // Gradio writes the name of a group of radio buttons beside it, not as its name,
     for (const group of document.querySelectorAll("#form fieldset:not([aria-label])")) {
       const name = group.querySelector("[data-testid=block-info]");
       if (name) group.setAttribute("aria-label", name.textContent.trim());
+    }
+    // and gives a button for uploads a name that says neither its text nor what it is for.
+    for (const upload of document.querySelectorAll("#form .upload-container:not([data-named])")) {
+      const name = upload.closest(".block")?.querySelector("[data-testid=block-label]");
+      const texts = [name, upload].map((one) => one?.textContent.replace(/\s+/g, " ").trim());
+      upload.setAttribute("aria-label", texts.filter(Boolean).join(": "));
+      upload.dataset.named = "";
     }
   }
 
@@ -118,9 +125,14 @@ Object.assign(studio, (() => {
     pressMode(addressedMode());
   }
 
+  function showForm(mode) {
+    if (byId(`tab-${mode}`)) document.documentElement.classList.add("form-ready");
+    else requestAnimationFrame(() => showForm(mode));
+  }
+
   function start() {
-    new MutationObserver(nameGroups).observe(byId("form"), { childList: true, subtree: true });
-    nameGroups();
+    new MutationObserver(nameControls).observe(byId("form"), { childList: true, subtree: true });
+    nameControls();
     studio.shell.start();
     studio.signs.start();
     byId("jobs-more").addEventListener("click", studio.jobs.showOlder);
@@ -135,6 +147,7 @@ Object.assign(studio, (() => {
     const unknown = forgetUnknownMode();
     const update = choose(addressedMode());
     byId("notice").textContent = unknown;
+    showForm(addressedMode());
     return update;
   }
 

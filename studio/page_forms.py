@@ -60,7 +60,7 @@ def element_id(mode: Mode, name: str) -> str:
 
 def build_form(mode: Mode, home: Home) -> Form:
     """The form of a mode, laid out where it is called."""
-    banner = plain_html(elem_classes="banner")
+    banner = plain_html(demo_banner(home, mode), elem_classes="banner")
     simple = [field for field in mode.fields if not field.advanced]
     advanced = [field for field in mode.fields if field.advanced]
     built = _lay_out(mode, simple)
