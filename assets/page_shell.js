@@ -64,7 +64,7 @@ studio.shell = (() => {
   function start() {
     const nav = byId("nav");
     nav.setAttribute("role", "navigation");
-    nav.setAttribute("aria-label", "Modes");
+    nav.setAttribute("aria-label", "Modes and settings");
     set(false);
     byId("menu").addEventListener("click", () => (open ? closeDrawer() : openDrawer()));
     byId("scrim").addEventListener("click", closeDrawer);

@@ -36,7 +36,8 @@ LICENCES = (
 
 _TAGS = escape(json.dumps({mode.id: mode.tag for mode in MODES.values()}))
 
-_HEADER = f"""<header class="top">
+_HEADER = f"""<a class="skip" href="#form">Skip to the form</a>
+<header class="top">
 <button id="menu" type="button" aria-label="Menu" aria-controls="nav" aria-expanded="false">
 <svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
 <path class="bars" d="M3 5.5h14M3 10h14M3 14.5h14"/><path class="cross" d="M5 5l10 10M15 5 5 15"/>
@@ -90,7 +91,7 @@ def build_drawer() -> dict[str, gr.Button]:
 
 def _help() -> str:
     return f"""<dialog id="help" aria-labelledby="help-title">
-<h2 id="help-title">Help</h2>
+<h2 id="help-title" tabindex="-1" autofocus>Help</h2>
 <h3>Keyboard</h3>{_list([(_keys(keys), escape(does)) for keys, does in SHORTCUTS])}
 <p class="quiet">On a Mac, the command key works like Ctrl.</p>
 <h3>Licences</h3>{_list([(escape(name), escape(licence)) for name, licence in LICENCES])}
