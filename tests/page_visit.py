@@ -77,3 +77,8 @@ def generate(page, mode_id, prompt):
 
 def wait_for_state(page, state):
     page.wait_for_selector(f'#job .job-head .chip[data-state="{state}"]')
+
+
+def opened_drawer(page):
+    page.click("#menu")
+    page.wait_for_function("document.getElementById('nav').getBoundingClientRect().left === 0")
