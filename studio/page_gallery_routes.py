@@ -3,6 +3,7 @@
 Another owner's files are answered exactly as unknown ones.
 """
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -102,7 +103,7 @@ class GalleryRoutes:
         table, home = self._studio.table, self._studio.home
         queued = submit_again(table, home, job, number, seed)
         self._studio.runner.wake()
-        return answer(row_view(queued, None))
+        return answer(row_view(queued, None, time.time()))
 
     async def recipe(self, request: Request) -> Response:
         """Which mode and settings the file in the body restores, and what it cannot.

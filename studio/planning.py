@@ -27,6 +27,7 @@ from studio.plan import (
 from studio.planning_control import control_clip
 from studio.planning_sizes import (
     clip_frames,
+    crop_notes,
     length_notes,
     longest_side,
     result_size,
@@ -62,7 +63,7 @@ def plan_item(request: Request, number: int) -> Plan:
     task = _task(request, number, control)
     loras = _user_loras(request)
     notes = [*idle_controls(request), *size_notes(request, size, control)]
-    notes += _lora_notes(request, loras)
+    notes += [*crop_notes(request, size), *_lora_notes(request, loras)]
     if isinstance(task, Clip):
         notes += length_notes(request, task.frames)
     return Plan(

@@ -5,13 +5,19 @@ from typing import cast
 from studio import sizes
 from studio.errors import BadInput
 from studio.families import FAMILIES
-from studio.fields import NumberControl
+from studio.fields import MediaRole, NumberControl
 from studio.media_clips import ClipInfo
 from studio.media_images import ImageInfo
 from studio.media_sound import SoundInfo
 from studio.mode_controls import USUAL_SHAPE
 from studio.plan import ControlClip
 from studio.request import Request
+
+CROPPED: frozenset[MediaRole] = frozenset({"first_frame", "last_frame", "control"})
+"""What is scaled to fill the result; pictures to be edited keep their shape."""
+
+LEAST_CROP = 2
+"""Percent of a side. Less comes from sides in multiples, and is not seen."""
 
 
 def result_size(request: Request, number: int, control: ControlClip | None) -> tuple[int, int]:
@@ -75,6 +81,26 @@ def size_notes(request: Request, size: tuple[int, int], control: ControlClip | N
         return []
     multiple = _multiple(request, control)
     return [f"The size is {size[0]} x {size[1]}: both sides are multiples of {multiple}."]
+
+
+def crop_notes(request: Request, size: tuple[int, int]) -> list[str]:
+    """A sentence for each picture or video whose shape is not the result's."""
+    notes = []
+    for field in request.mode.media:
+        if field.role in CROPPED:
+            for info in request.media[field.name]:
+                notes.append(_crop_note(field.label, cast("ImageInfo | ClipInfo", info), size))
+    return [note for note in notes if note]
+
+
+def _crop_note(label: str, info: ImageInfo | ClipInfo, size: tuple[int, int]) -> str:
+    left, top, right, bottom = sizes.center_crop(info.width, info.height, *size)
+    across = round(100 * (1 - (right - left) / info.width))
+    down = round(100 * (1 - (bottom - top) / info.height))
+    if max(across, down) < LEAST_CROP:
+        return ""
+    percent, where = max((across, "at left and right"), (down, "above and below"))
+    return f"{label}: {percent} % is cut off {where}."
 
 
 def length_notes(request: Request, frames: int) -> list[str]:

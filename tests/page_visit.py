@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -15,6 +16,8 @@ ARGUMENTS = (
 ).split()
 ARTEFACTS = Path(__file__).parents[1] / "test-artefacts"
 WIDTHS = {1440: 900, 820: 1100, 390: 844}
+
+XSS = '<img src=x onerror="window.hacked=1">'
 
 NEEDS_CHROMIUM = [
     pytest.mark.browser,
@@ -82,3 +85,9 @@ def wait_for_state(page, state):
 def opened_drawer(page):
     page.click("#menu")
     page.wait_for_function("document.getElementById('nav').getBoundingClientRect().left === 0")
+
+
+def picture(folder, name, size=(96, 64)):
+    path = folder / name
+    Image.new("RGB", size, (200, 120, 40)).save(path)
+    return path

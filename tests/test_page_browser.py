@@ -6,18 +6,17 @@ from page_visit import (
     ARTEFACTS,
     NEEDS_CHROMIUM,
     WIDTHS,
+    XSS,
     generate,
     open_page,
     person,
+    picture,
     shown,
     started_chromium,
     wait_for_state,
 )
-from PIL import Image
 
 from studio.home import Home
-
-XSS = '<img src=x onerror="window.hacked=1">'
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -33,12 +32,6 @@ def server(tmp_path_factory):
     server = Server(Home(tmp_path_factory.mktemp("browser-home")))
     yield server
     server.stop()
-
-
-def picture(folder, name, size=(96, 64)):
-    path = folder / name
-    Image.new("RGB", size, (200, 120, 40)).save(path)
-    return path
 
 
 def test_page_fits_phone_tablet_and_desk(chromium, server):
@@ -77,6 +70,7 @@ def test_form_shows_what_acts_and_keeps_what_was_written(chromium, server):
         page.wait_for_selector("#t2v-negative")
         assert page.input_value("#t2v-negative textarea") == "fog"
 
+        page.click("text=Advanced >> visible=true")
         page.fill("#t2v-width :is(input, textarea)", "300")
         page.wait_for_selector("#t2v-read-out >> text=/256 x 256|320 x 256|320 x 192/")
         page.fill("#t2v-width :is(input, textarea)", "9")
@@ -91,7 +85,6 @@ def test_form_shows_what_acts_and_keeps_what_was_written(chromium, server):
         assert page.locator("#t2v-width.refused").count() == 1
 
         page.fill("#t2v-width :is(input, textarea)", "")
-        page.click("text=Advanced >> visible=true")
         assert not page.locator("#t2v-loras-2").is_visible()
         page.click("#t2v-loras-1 input")
         page.click("text=soft.safetensors >> visible=true")

@@ -5,33 +5,34 @@ import base64
 import numpy as np
 import pytest
 from page_server import Server, Work
-from PIL import Image
-from recipe_samples import A1111_REAL, write_foreign_png, write_our_clip
-from test_page_browser import (
+from page_visit import (
     ARTEFACTS,
-    CHROMIUM,
+    NEEDS_CHROMIUM,
     WIDTHS,
     XSS,
-    chromium,
     generate,
     open_page,
     person,
     picture,
     shown,
+    started_chromium,
     wait_for_state,
 )
+from PIL import Image
+from recipe_samples import A1111_REAL, write_foreign_png, write_our_clip
 
 from studio.home import Home
 from studio.media_clips import write_clip
 from studio.modes import MODES
 from studio.runner import ItemResult
 
-__all__ = ["chromium"]
+pytestmark = NEEDS_CHROMIUM
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
-]
+
+@pytest.fixture(scope="module")
+def chromium():
+    with started_chromium() as browser:
+        yield browser
 
 
 class Films(Work):
@@ -223,6 +224,7 @@ def test_dropped_files_fill_the_forms(chromium, server, tmp_path):
         assert drop(page, foreign)
         page.wait_for_selector("#restored >> text=Settings restored in Image")
         assert XSS in page.input_value("#image-prompt textarea")
+        page.click("text=Advanced >> visible=true")
         assert page.input_value("#image-width :is(input, textarea)") == "512"
         assert f"Model: {XSS}" in page.inner_text("#restored ul")
         page.screenshot(path=ARTEFACTS / "restored-1440.png")

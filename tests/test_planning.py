@@ -288,6 +288,20 @@ def test_shape_that_the_weights_do_not_know_has_their_usual_area(home, media):
     assert (wide.width, wide.height) == (256, 128)
 
 
+@pytest.mark.parametrize(
+    ("shape", "note"),
+    [
+        ("auto", "Picture: 9 % is cut off above and below."),
+        ("1:1", "Picture: 33 % is cut off at left and right."),
+        ("2:3", "Picture: 55 % is cut off at left and right."),
+    ],
+)
+def test_what_is_cut_off_of_a_picture_is_said(home, media, shape, note):
+    """The picture is 96 x 64; as itself it is made at 320 x 192, in multiples of 64."""
+    made = plan(home, "i2v", raw_request("i2v", media, shape=shape))
+    assert [one for one in made.notes if "cut off" in one] == [note]
+
+
 def test_input_gives_the_shape_where_none_is_chosen(home, media):
     usual = plan(home, "i2v", raw_request("i2v", media))
     chosen = plan(home, "i2v", raw_request("i2v", media, shape="1:1"))
