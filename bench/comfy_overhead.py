@@ -1,8 +1,9 @@
 """Times the ComfyUI engine against the bare executor on the same graphs, in one process.
 
-Run as `AIO_COMFYUI=DIR PYTHONPATH=tests python -m bench.comfy_overhead`. Tiny random weights; each
-run has its own seed, so all sample and none finds another's result in a cache. Pairs take turns in
-who goes first. Beside the wall time stands the processor's, which other programs do not disturb.
+Run as `AIO_COMFYUI=DIR PYTHONPATH=tests python -m bench.comfy_overhead [PRESET [ROUNDS]]`. Tiny
+random weights; each run has its own seed, so all sample and none finds another's result in a cache.
+Pairs take turns in who goes first. Beside the wall time stands the processor's, which other
+programs do not disturb.
 """
 
 import asyncio
@@ -32,7 +33,8 @@ from studio.planning import plan_request
 from studio.progress import Progress
 from studio.request import read_request
 
-ROUNDS = 7
+PRESET = sys.argv[1] if len(sys.argv) > 1 else "fast"
+ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 7
 PACK = Path(__file__).parent.parent / "tests" / "comfy_packs" / "tiny_gemma"
 
 
@@ -98,7 +100,7 @@ def _timed(run: Callable[[Plan], None], plan: Plan) -> Times:
 def _plan(home: Home, media: Media, mode_id: str, seed: int) -> Plan:
     length = {} if mode_id in ("a2v", "lipsync", "style") else {"seconds": 1}
     raw = raw_request(
-        mode_id, media, engine="comfy", preset="fast", seed=seed, width=256, height=256
+        mode_id, media, engine="comfy", preset=PRESET, seed=seed, width=256, height=256
     )
     return plan_request(read_request(home, mode_id, {**raw, **length}))[0]
 
