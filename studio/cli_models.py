@@ -24,6 +24,7 @@ from studio.needs import (
     variants_of,
 )
 from studio.planning import find_lora
+from studio.preflight_summary import disk_line, need_as_json, need_line
 from studio.registry import Variant
 from studio.request import mode_called
 from studio.weights_fetch import Fetch
@@ -130,9 +131,7 @@ def _say(variant: Variant, found: tuple[Need, ...], as_json: bool) -> int:
         return 0
     lines = [f"{variant.label}, for {ENGINES[variant.engine].label}"]
     lines += [need_line(need) for need in found]
-    missing, free = gigabytes_missing(found), free_gigabytes()
-    room = "" if missing < free else " Free some space, or set HF_HOME to another disk."
-    lines.append(f"{missing:.1f} GB to fetch; {free:.0f} GB of disk are free.{room}")
+    lines.append(disk_line(gigabytes_missing(found), free_gigabytes()))
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
@@ -181,28 +180,6 @@ def _lora(options: argparse.Namespace) -> int:
     lines += [f"trigger words: {', '.join(about.triggers)}"] if about.triggers else []
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
-
-
-def need_as_json(need: Need) -> Mapping[str, object]:
-    """A model with its place, size, source and licence."""
-    return {
-        "model": f"{need.model.folder}/{need.model.name}",
-        "gigabytes": need.model.gigabytes,
-        "path": str(need.path) if need.path else None,
-        "damaged": need.damaged,
-        "page": need.model.page,
-        "licence": need.model.licence,
-    }
-
-
-def need_line(need: Need) -> str:
-    """The same in a line for a person."""
-    name = f"{need.model.folder}/{need.model.name}"
-    if need.path is not None:
-        return f"  here     {name}"
-    state = "damaged" if need.damaged else "missing"
-    about = f"{need.model.gigabytes:g} GB, {need.model.licence}, {need.model.page}"
-    return f"  {state:<8} {name} ({about})"
 
 
 def _write_json(value: object) -> None:

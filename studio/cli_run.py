@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from studio.cli_progress import ProgressLine
-from studio.errors import BadInput
+from studio.errors import BadInput, MissingWeights
 from studio.estimates import Prediction, about, predict
 from studio.fields import Field, LoraControl, MediaControl, NumberControl, ToggleControl
 from studio.home import Home, home_at
 from studio.jobs import Job, JobTable
+from studio.machine_watch import read_here
 from studio.modes import Mode
 from studio.outputs import copy_to
 from studio.plan import Plan
 from studio.plan_summary import plan_as_json, plan_as_text
 from studio.planning import plan_request
+from studio.preflight import preflight
+from studio.preflight_summary import preflight_as_json, preflight_as_text
 from studio.request import read_request, with_seed
 from studio.studio import open_studio
 
@@ -91,11 +94,22 @@ def run_mode(mode: Mode, options: argparse.Namespace) -> int:
 
 
 def _show_plan(mode: Mode, home: Home, raw: Mapping[str, object], as_json: bool) -> int:
-    plans = plan_request(with_seed(read_request(home, mode.id, raw)))
+    try:
+        plans = plan_request(with_seed(read_request(home, mode.id, raw)))
+    except MissingWeights:
+        # What is missing is what somebody asks for who gets this far.
+        if not as_json:
+            sys.stdout.write(preflight_as_text(preflight(home, mode, raw, read_here())) + "\n")
+        raise
+    before = preflight(home, mode, raw, read_here())
     predictions = [_prediction(home, plan) for plan in plans]
     if as_json:
         found = [
-            {**plan_as_json(plan), "expected_seconds": dict(known.stages) if known else None}
+            {
+                **plan_as_json(plan),
+                "expected_seconds": dict(known.stages) if known else None,
+                "preflight": preflight_as_json(before),
+            }
             for plan, known in zip(plans, predictions, strict=True)
         ]
         sys.stdout.write(json.dumps(found if mode.batch else found[0], indent=2) + "\n")
@@ -104,7 +118,7 @@ def _show_plan(mode: Mode, home: Home, raw: Mapping[str, object], as_json: bool)
             plan_as_text(plan) + (f"\ntime: {about(known.seconds)}" if known else "")
             for plan, known in zip(plans, predictions, strict=True)
         ]
-        sys.stdout.write("\n\n".join(texts) + "\n")
+        sys.stdout.write("\n\n".join([*texts, preflight_as_text(before)]) + "\n")
     return 0
 
 

@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass
 from studio import __version__
 from studio.engine import ENGINES
 from studio.errors import StudioError
-from studio.families import FAMILIES, Family
-from studio.fitting import Work, explain, needs_for
+from studio.families import FAMILIES
 from studio.home import Home
+from studio.machine_watch import read_here
+from studio.modes import MODES
 from studio.outputs import free_bytes
+from studio.preflight import preflight
+from studio.preflight_summary import preflight_sentence
 from studio.weights import installed
 
 LOW_DISK = 5 * 1000**3
@@ -56,7 +59,7 @@ class Report:
 
 
 def examine(home: Home) -> Report:
-    """Look at Python, the packages, the device, the home folder and the weights."""
+    """Look at Python, the packages, the device, the home folder, the weights and the modes."""
     return Report(
         tuple(
             check
@@ -68,7 +71,7 @@ def examine(home: Home) -> Report:
                 lambda: _home(home),
                 lambda: _engines(home),
                 lambda: _weights(home),
-                lambda: _memory(home),
+                lambda: _modes(home),
             )
             for check in looks()
         )
@@ -144,24 +147,12 @@ def _weights(home: Home) -> Iterator[Check]:
         yield Check(f"weights {family.label}", None, found)
 
 
-def _memory(home: Home) -> Iterator[Check]:
-    """How the diffusers engine would run what is here, at each family's usual size."""
-    here = [one for one in FAMILIES.values() if not installed(home, one.id)[0].demo]
-    if not here:
-        return
-    try:
-        from studio.torch_device import best_device
-        from studio.torch_machine import read_machine
-    except (ImportError, OSError):
-        # Said already, as what is wrong with the device.
-        return
-    machine = read_machine(best_device())
-    for family in here:
-        sentence = explain(needs_for(family.id, _usual_work(family)), machine)
-        yield Check(f"memory {family.label}", None, sentence)
-
-
-def _usual_work(family: Family) -> Work:
-    """The default size; of videos five seconds."""
-    size = family.canvas.default
-    return Work(size.width, size.height, frames=121 if family.upscales else 1)
+def _modes(home: Home) -> Iterator[Check]:
+    """What each mode would run with, what it would fetch, and how that fits the memory."""
+    machine = read_here()
+    for mode in MODES.values():
+        try:
+            sentence = preflight_sentence(preflight(home, mode, {}, machine))
+            yield Check(f"mode {mode.id}", None, sentence)
+        except StudioError as error:
+            yield Check(f"mode {mode.id}", False, str(error))

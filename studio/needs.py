@@ -1,7 +1,7 @@
 """Which models a mode needs with given settings, and which of them are on this machine."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -105,9 +105,10 @@ def variants_of(mode: Mode, engines: Iterable[str]) -> tuple[Variant, ...]:
 def choose_variant(home: Home, mode: Mode, engine: str, label: str = "") -> Variant:
     """The set that `label` names, else the one of which the least is missing.
 
-    Raises BadInput for an unknown label.
+    Of parts that may be one of several files, it has first what is here. Raises BadInput for an
+    unknown label.
     """
-    known = variants_of(mode, [engine])
+    known = [_with_what_is_here(home, one) for one in variants_of(mode, [engine])]
     if not label:
         return min(known, key=lambda one: gigabytes_missing(needs(home, one.models)))
     for variant in known:
@@ -118,3 +119,12 @@ def choose_variant(home: Home, mode: Mode, engine: str, label: str = "") -> Vari
         f"There are no weights called '{label}' for the engine '{engine}': choose {names}.",
         "variant",
     )
+
+
+def _with_what_is_here(home: Home, variant: Variant) -> Variant:
+    """A file that does as well as another is not fetched where the other one lies."""
+    parts = {
+        role: tuple(sorted(choices, key=lambda one: model_places.find(home, one) is None))
+        for role, choices in variant.parts.items()
+    }
+    return replace(variant, parts=parts)

@@ -11,10 +11,8 @@ from studio.jobs import JobTable
 from studio.modes import Mode
 from studio.plan import Clip, Edit, Plan
 from studio.planning import plan_item
+from studio.preflight import ANY_PROMPT
 from studio.request import Request, read_request
-
-ANY_PROMPT = "…"
-"""Sizes do not depend on the prompt, which may not be written yet."""
 
 
 def read_out(home: Home, table: JobTable, mode: Mode, raw: Mapping[str, object]) -> str:

@@ -1,10 +1,14 @@
 """The memory of the machine, as torch and the system tell it."""
 
+import json
+import sys
+from dataclasses import asdict
+
 import psutil
 import torch
 
 from studio.fitting import Machine
-from studio.torch_device import Device
+from studio.torch_device import Device, best_device
 
 
 def read_machine(device: Device) -> Machine:
@@ -43,3 +47,8 @@ def _cpu(ram_total: int, ram_free: int) -> tuple[int, int]:
 
 
 _DEVICES = {"cuda": _cuda, "mps": _mps, "cpu": _cpu}
+
+
+if __name__ == "__main__":
+    # For `machine_watch`, which keeps torch out of the page's process.
+    sys.stdout.write(json.dumps(asdict(read_machine(best_device()))))

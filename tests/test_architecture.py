@@ -54,10 +54,10 @@ FLOORS = (
             "weights_demo",
         ),
     ),
-    ("planning", ("request", "planning…", "plan_summary", "mode_listing")),
+    ("planning", ("request", "planning…", "plan_summary", "mode_listing", "preflight…")),
     ("jobs", ("jobs…", "estimates", "runner…", "submission", "gallery", "restore")),
     ("making", ("finishing", "production")),
-    ("studio", ("studio", "doctor")),
+    ("studio", ("studio", "doctor", "machine_watch", "fetching")),
     ("page", ("page…",)),
     ("start", ("cli…", "__main__")),
 )

@@ -1,11 +1,9 @@
 """The ladder on made-up machines, from the largest card to the smallest."""
 
 import pytest
-from model_files import put, variant
 
-from studio.doctor import examine
 from studio.errors import BadInput
-from studio.families import FAMILIES, LTX
+from studio.families import FAMILIES
 from studio.fitting import (
     DEMO,
     EIGHT_BIT,
@@ -174,11 +172,3 @@ def test_requested_rung_knows_the_ladder_and_refuses_the_rest():
 def test_notes_say_what_was_done_and_why():
     assert EIGHT_BIT.note == "Ran with 8-bit weights, as the memory was not enough for full ones."
     assert GROUP.note.endswith("moved in block by block, as the memory was not enough for more.")
-
-
-def test_doctor_says_how_real_weights_would_run(home):
-    names = {check.name for check in examine(home).checks}
-    assert not any(name.startswith("memory") for name in names)
-    put(home, *variant(LTX, "LTX-2.3").models)
-    said = {check.name: check.sentence for check in examine(home).checks}
-    assert said["memory LTX-2.3"].startswith("Needs ")
