@@ -118,12 +118,15 @@ def _parts(index: Path) -> Iterator[str]:
 
 
 def _has_its_shards(part: Path) -> bool:
+    """Also of a part that has none, as a tokenizer or scheduler; a network tells by its config."""
     if not part.is_dir():
         return False
     wanted = {path for path in part.glob(f"*{ENDING}")}
     for index in part.glob(f"*{ENDING}.index.json"):
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         wanted |= {part / name for name in names}
+    if not wanted and (part / "config.json").is_file():
+        return (part / "tokenizer_config.json").is_file()
     return all(is_whole_model(path) for path in wanted)
 
 

@@ -87,7 +87,11 @@ class Fetch:
     def _fetch(self) -> None:
         files = [file for model in self._models for file in self._files(model)]
         self._raise_if_cancelled()
-        self._download = Download(files, self._patience)
+        indexes = {
+            (model.repo, model.index) for model in self._models if isinstance(model, ModelFolder)
+        }
+        last = [file for file in files if (file.repo, file.path) in indexes]
+        self._download = Download(files, self._patience, last)
         if self._cancelled.is_set():
             self._download.cancel()
         paths = self._download.start().wait()

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -73,8 +73,15 @@ class Download:
     what has arrived, also after this process was killed.
     """
 
-    def __init__(self, files: Iterable[HubFile], patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        files: Iterable[HubFile],
+        patience: Patience | None = None,
+        last: Collection[HubFile] = (),
+    ) -> None:
+        """`last` are brought when all others are here: by them a folder is taken for whole."""
         self._files = tuple(dict.fromkeys(files))
+        self._last = frozenset(last)
         self._patience = patience or Patience()
         self._traffic = Traffic()
         self._ended = threading.Event()
@@ -142,7 +149,9 @@ class Download:
         remotes = list(self._in_parallel(missing, self._ask).values())
         self._state = "fetching"
         require_room(remotes)
-        self._in_parallel(remotes, self._bring)
+        for last in (False, True):
+            turn = [remote for remote in remotes if (remote.file in self._last) is last]
+            self._in_parallel(turn, self._bring)
 
     def _look(self, file: HubFile) -> None:
         path = cached(file)

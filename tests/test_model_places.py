@@ -229,3 +229,13 @@ def test_no_two_models_want_the_same_place():
             assert places.setdefault((model.folder, model.name), model) == model
             assert model.gigabytes > 0 and model.licence and model.page.startswith("https://")
             assert isinstance(model, ModelFolder) or model.name.endswith(".safetensors")
+
+
+def test_network_without_its_weights_is_not_whole(home):
+    folder = put(home, QWEN)
+    (folder / "model_index.json").write_text(json.dumps({"unet": ["diffusers", "UNet"]}))
+    (folder / "unet").mkdir()
+    assert find(home, QWEN) == folder
+    # As a download that was stopped leaves it.
+    (folder / "unet" / "config.json").write_text("{}")
+    assert find(home, QWEN) is None
