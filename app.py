@@ -53,8 +53,11 @@ def _serve(options: argparse.Namespace) -> None:
 
     studio = open_studio(home)
     studio.runner.start()
+    strangers = options.listen or options.share or "SPACE_ID" in os.environ
+    if not strangers:
+        studio.machine.start()
     try:
-        page = build_page(studio, options.engine)
+        page = build_page(studio, options.engine, strangers)
         urls = launch_page(
             page,
             studio,
@@ -62,7 +65,8 @@ def _serve(options: argparse.Namespace) -> None:
             port=options.port,
             share=options.share,
             auth=options.auth,
-            strangers=options.listen or options.share or "SPACE_ID" in os.environ,
+            strangers=strangers,
+            engine=options.engine,
         )
         sys.stdout.write(f"AIO Studio is at {' and '.join(urls)}\nCtrl+C stops it.\n")
         sys.stdout.flush()

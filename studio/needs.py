@@ -108,7 +108,7 @@ def choose_variant(home: Home, mode: Mode, engine: str, label: str = "") -> Vari
     Of parts that may be one of several files, it has first what is here. Raises BadInput for an
     unknown label.
     """
-    known = [_with_what_is_here(home, one) for one in variants_of(mode, [engine])]
+    known = [with_what_is_here(home, one) for one in variants_of(mode, [engine])]
     if not label:
         return min(known, key=lambda one: gigabytes_missing(needs(home, one.models)))
     for variant in known:
@@ -121,7 +121,7 @@ def choose_variant(home: Home, mode: Mode, engine: str, label: str = "") -> Vari
     )
 
 
-def _with_what_is_here(home: Home, variant: Variant) -> Variant:
+def with_what_is_here(home: Home, variant: Variant) -> Variant:
     """A file that does as well as another is not fetched where the other one lies."""
     parts = {
         role: tuple(sorted(choices, key=lambda one: model_places.find(home, one) is None))

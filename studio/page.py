@@ -5,6 +5,7 @@ from `page_routes` by the page's script, so nothing is lost when the page is clo
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import gradio as gr
 
@@ -25,7 +26,11 @@ from studio.page_forms import (
 )
 from studio.page_gallery import GALLERY, RESTORED
 from studio.page_gallery_routes import GalleryRoutes
+from studio.page_models import PANEL
+from studio.page_models_routes import ModelsRoutes
+from studio.page_preflight import preflight_card
 from studio.page_read_out import read_out
+from studio.page_refresh import Say, connect_refresh
 from studio.page_routes import PageRoutes
 from studio.page_shell import FIRST_MODE, NOTICE, build_drawer, build_header
 from studio.page_theme import FAVICON, build_head, build_theme
@@ -52,11 +57,14 @@ RESULT = """<section aria-labelledby="job-title">
 </section>"""
 
 
-def build_page(studio: Studio, engine: str = "") -> gr.Blocks:
-    """The page of a studio; `engine` is forced for the modes that it can run."""
+def build_page(studio: Studio, engine: str = "", strangers: bool = False) -> gr.Blocks:
+    """The page of a studio; `engine` is forced for the modes that it can run. `strangers` as in
+    `launch_page`.
+    """
     page = gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CACHE_SECONDS
     )
+    say = partial(preflight_card, studio, engine, strangers=strangers)
     with page:
         build_header()
         with gr.Row(elem_id="body"):
@@ -64,7 +72,8 @@ def build_page(studio: Studio, engine: str = "") -> gr.Blocks:
             with gr.Column(elem_id="form", min_width=0):
                 plain_html(NOTICE)
                 plain_html(RESTORED)
-                tabs, forms = _build_forms(studio)
+                tabs, forms = _build_forms(studio, say)
+                plain_html(PANEL)
             with gr.Column(elem_id="result", min_width=0):
                 plain_html(RESULT)
                 plain_html(GALLERY)
@@ -74,9 +83,10 @@ def build_page(studio: Studio, engine: str = "") -> gr.Blocks:
             script = f"() => studio.choose('{mode_id}')"
             button.click(None, None, tabs, js=script, **PAGE_EVENT)
         for form in forms:
-            _connect(form, studio, engine, answer)
-        page.load(_refresh(studio, forms), None, _refreshed(forms), **PAGE_EVENT)
+            _connect(form, studio, engine, answer, say)
+        page.load(_refresh(studio, forms, say), None, _refreshed(forms), **PAGE_EVENT)
         page.load(None, None, tabs, js="() => studio.start()", **PAGE_EVENT)
+        connect_refresh(page, studio, forms, say)
         for mode in MODES.values():
             add_endpoint(studio, engine, mode)
     return page
@@ -91,6 +101,7 @@ def launch_page(
     share: bool = False,
     auth: tuple[str, str] | None = None,
     strangers: bool = False,
+    engine: str = "",
 ) -> list[str]:
     """Serves the page and returns its addresses at once. `strangers`: others than the owner of the
     machine can open it, so nothing on it tells of the machine.
@@ -106,7 +117,12 @@ def launch_page(
         head=build_head(),
         favicon_path=str(FAVICON),
         app_kwargs=PageRoutes(
-            studio, tell_details=not strangers, more=GalleryRoutes(studio).routes()
+            studio,
+            tell_details=not strangers,
+            more=[
+                *GalleryRoutes(studio).routes(),
+                *ModelsRoutes(studio, engine, strangers).routes(),
+            ],
         ).app_kwargs(),
         max_file_size=MAX_UPLOAD_BYTES,
         footer_links=[],
@@ -117,17 +133,17 @@ def launch_page(
     return [local, *([public] if public else [])]
 
 
-def _build_forms(studio: Studio) -> tuple[gr.Tabs, list[Form]]:
+def _build_forms(studio: Studio, say: Say) -> tuple[gr.Tabs, list[Form]]:
     forms = []
     with gr.Tabs(selected=FIRST_MODE, elem_id="tabs") as tabs:
         for mode in MODES.values():
             with gr.Tab(mode.label, id=mode.id, elem_id=f"tab-{mode.id}"):
                 plain_html(f"<h2>{mode.label}</h2><p class='quiet'>{mode.does}.</p>")
-                forms.append(build_form(mode, studio.home))
+                forms.append(build_form(mode, studio.home, say(mode, {})))
     return tabs, forms
 
 
-def _connect(form: Form, studio: Studio, engine: str, answer: gr.JSON) -> None:
+def _connect(form: Form, studio: Studio, engine: str, answer: gr.JSON, say: Say) -> None:
     """The events of one form. Values come unprocessed: `page_values` checks them itself."""
     inputs = list(form.inputs)
     form.generate.click(
@@ -141,9 +157,9 @@ def _connect(form: Form, studio: Studio, engine: str, answer: gr.JSON) -> None:
     )
     gr.on(
         [component.change for component in form.sizing],
-        _say_numbers(form.mode, studio),
+        _say_numbers(form.mode, studio, say),
         inputs,
-        form.read_out,
+        [form.read_out, form.preflight, form.generate],
         preprocess=False,
         trigger_mode="always_last",
         **PAGE_EVENT,
@@ -174,32 +190,40 @@ def _place(mode: Mode, error: StudioError) -> dict[str, object]:
     return {"element": element_id(mode, found[0].name), "label": found[0].label} if found else {}
 
 
-def _say_numbers(mode: Mode, studio: Studio) -> Callable[..., str]:
-    def say(*values: object) -> str:
+def _say_numbers(mode: Mode, studio: Studio, say: Say) -> Callable[..., list[object]]:
+    def say_numbers(*values: object) -> list[object]:
         try:
             raw = safe_values(mode, form_values(mode, values), studio.home)
         except StudioError as error:
-            return str(error)
-        return read_out(studio.home, studio.table, mode, raw)
+            return [str(error), gr.skip(), gr.skip()]
+        card = say(mode, raw)
+        said = read_out(studio.home, studio.table, mode, raw)
+        return [said, card.html, gr.update(value=card.button)]
 
-    return say
+    return say_numbers
 
 
-def _refresh(studio: Studio, forms: list[Form]) -> Callable[[], list[object]]:
+def _refresh(studio: Studio, forms: list[Form], say: Say) -> Callable[[], list[object]]:
     """What depends on the files of the home, which may have changed since the page was built."""
 
     def refresh() -> list[object]:
-        return [update for form in forms for update in _updates(form, studio)]
+        cards = [say(form.mode, {}) for form in forms]
+        return [
+            *(update for form in forms for update in _updates(form, studio)),
+            *(card.html for card in cards),
+            *(gr.update(value=card.button) for card in cards),
+        ]
 
     return refresh
 
 
 def _refreshed(forms: list[Form]) -> list[gr.components.Component]:
-    """The components that `_updates` answers for, in its order."""
+    """The components that `_refresh` answers for, in its order."""
+    own = [(form.banner, form.read_out, form.weights, *form.loras) for form in forms]
     return [
-        component
-        for form in forms
-        for component in (form.banner, form.read_out, form.weights, *form.loras)
+        *(component for components in own for component in components),
+        *(form.preflight for form in forms),
+        *(form.generate for form in forms),
     ]
 
 

@@ -22,6 +22,7 @@ from studio.fields import (
 )
 from studio.home import Home
 from studio.modes import Mode
+from studio.page_preflight import Card
 
 UPLOAD_PIXELS = 200
 
@@ -43,6 +44,7 @@ class Form:
     generate: gr.Button
     banner: gr.HTML
     read_out: gr.HTML
+    preflight: gr.HTML
 
     @property
     def sizing(self) -> tuple[gr.components.Component, ...]:
@@ -58,7 +60,7 @@ def element_id(mode: Mode, name: str) -> str:
     return f"{mode.id}-{name}"
 
 
-def build_form(mode: Mode, home: Home) -> Form:
+def build_form(mode: Mode, home: Home, card: Card) -> Form:
     """The form of a mode, laid out where it is called."""
     banner = plain_html(demo_banner(home, mode), elem_classes="banner")
     simple = [field for field in mode.fields if not field.advanced]
@@ -68,7 +70,8 @@ def build_form(mode: Mode, home: Home) -> Form:
         built |= _lay_out(mode, advanced)
         weights = _weights(mode, home)
     read_out = plain_html(elem_id=element_id(mode, "read-out"), elem_classes="read-out")
-    generate = gr.Button("Generate", variant="primary", elem_classes="generate")
+    preflight = plain_html(card.html, elem_id=element_id(mode, "preflight"))
+    generate = gr.Button(card.button, variant="primary", elem_classes="generate")
     refusal = element_id(mode, "refusal")
     plain_html(f'<div id="{refusal}"></div>')
     parts = [built[field.name] for field in mode.fields]
@@ -88,6 +91,7 @@ def build_form(mode: Mode, home: Home) -> Form:
         generate=generate,
         banner=banner,
         read_out=read_out,
+        preflight=preflight,
     )
 
 

@@ -7,7 +7,7 @@ import gradio as gr
 
 ASSETS = Path(__file__).parents[1] / "assets"
 FAVICON = ASSETS / "favicon.svg"
-STYLES = ("page.css", "page_shell.css", "page_gallery.css")
+STYLES = ("page.css", "page_shell.css", "page_gallery.css", "page_models.css")
 SCRIPTS = (
     "page_dom.js",
     "page_signs.js",
@@ -17,6 +17,8 @@ SCRIPTS = (
     "page_jobs.js",
     "page_gallery.js",
     "page_restore.js",
+    "page_fetch.js",
+    "page_models.js",
     "page_shell.js",
     "page.js",
 )

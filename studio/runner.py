@@ -69,10 +69,19 @@ class Runner:
     stops the next item or the next job, and nothing that `work` raises ends the thread.
     """
 
-    def __init__(self, table: JobTable, work: Work, home: Home) -> None:
+    def __init__(
+        self,
+        table: JobTable,
+        work: Work,
+        home: Home,
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        """`release` gives back the memory that `work` keeps between jobs."""
         self._table = table
         self._work = work
         self._home = home
+        self._release = release
+        self._unloading = threading.Event()
         self._live: dict[str, LiveJob] = {}
         self._awake = threading.Event()
         self._closing = threading.Event()
@@ -88,6 +97,12 @@ class Runner:
     def wake(self) -> None:
         """Has the thread look at the queue now."""
         self._awake.set()
+
+    def unload(self) -> bool:
+        """Has the thread give memory back before its next job; False where one runs until then."""
+        self._unloading.set()
+        self.wake()
+        return not self._live
 
     def stop(self, timeout: float = 10.0) -> bool:
         """Interrupts what runs at its next event; what is queued stays queued.
@@ -154,6 +169,7 @@ class Runner:
         trouble = ""
         while not self._closing.is_set():
             try:
+                self._unload()
                 busy, trouble = self._take_one(), ""
             # Whatever it is, the jobs after this one must run.
             except BaseException as error:
@@ -164,6 +180,12 @@ class Runner:
             if not busy:
                 self._awake.wait(POLL_SECONDS)
                 self._awake.clear()
+
+    def _unload(self) -> None:
+        """In the thread that runs the jobs, so that none is there to lose its weights."""
+        if self._unloading.is_set() and self._release is not None:
+            self._unloading.clear()
+            self._release()
 
     def _take_one(self) -> bool:
         """Runs the next job, if there is one and it is this process's turn."""

@@ -1,10 +1,12 @@
 """The studio as one object: a home, its job table and the runner that works on it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from studio.fetching import Fetching
 from studio.home import Home
 from studio.jobs import Job, JobTable
+from studio.machine_watch import MachineWatch
 from studio.production import Production
 from studio.runner import Runner
 from studio.submission import submit
@@ -15,6 +17,8 @@ class Studio:
     home: Home
     table: JobTable
     runner: Runner
+    fetching: Fetching
+    machine: MachineWatch = field(default_factory=MachineWatch)
 
     def submit(
         self,
@@ -32,4 +36,6 @@ class Studio:
 def open_studio(home: Home) -> Studio:
     """The studio of a home. Nothing runs until its runner is started."""
     table = JobTable(home.database)
-    return Studio(home, table, Runner(table, Production(home), home))
+    production = Production(home)
+    runner = Runner(table, production, home, production.release)
+    return Studio(home, table, runner, Fetching(home))

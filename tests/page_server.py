@@ -12,9 +12,11 @@ from PIL import Image
 import app
 from studio.errors import EngineFailed
 from studio.events import Note, PreviewReady, StageStarted, StepDone
+from studio.fetching import Fetching
 from studio.jobs import Extent, JobTable
 from studio.runner import ItemResult, Planned, Runner
 from studio.studio import Studio, open_studio
+from studio.weights_hub import Patience
 
 STAGES = {"load": "Loading weights", "sample1": "Sampling", "save": "Saving"}
 
@@ -35,6 +37,7 @@ class Work:
         self.home = home
         self.go_on = threading.Event()
         """Ends the waiting of slow jobs."""
+        self.released = threading.Event()
 
     def __call__(self, job, item, report):
         report(Planned(STAGES, "diffusers", "demo", EXTENT))
@@ -53,12 +56,16 @@ class Work:
         details = {"width": 64, "height": 48, "frames": 1, "fps": None, "seed": job.seed}
         return ItemResult(output, ("The picture is one colour.",), {**details, "demo": True})
 
+    def release(self):
+        self.released.set()
+
 
 class Server:
     """A page with a studio of its own in this process; `real` runs the demo weights."""
 
-    def __init__(self, home, real=False, auth=None):
+    def __init__(self, home, real=False, auth=None, strangers=False):
         self.home, self.real, self.auth, self.work = home, real, auth, Work(home)
+        self.strangers = strangers
         self.port = free_port()
         self.start()
 
@@ -69,10 +76,9 @@ class Server:
 
         self.studio = open_studio(self.home) if self.real else studio_with(self.home, self.work)
         self.studio.runner.start()
-        self.page = build_page(self.studio)
-        self.url = launch_page(self.page, self.studio, port=self.port, auth=self.auth)[0].rstrip(
-            "/"
-        )
+        self.page = build_page(self.studio, strangers=self.strangers)
+        options = {"port": self.port, "auth": self.auth, "strangers": self.strangers}
+        self.url = launch_page(self.page, self.studio, **options)[0].rstrip("/")
 
     @contextmanager
     def visitor(self):
@@ -92,7 +98,8 @@ class Server:
 
 def studio_with(home, work):
     table = JobTable(home.database)
-    return Studio(home, table, Runner(table, work, home))
+    runner = Runner(table, work, home, work.release)
+    return Studio(home, table, runner, Fetching(home, Patience(attempts=1)))
 
 
 def free_port():
