@@ -3,7 +3,7 @@
 studio.fetching = (() => {
   "use strict";
 
-  const { root, byId, make, fill, ask, button } = studio.dom;
+  const { root, byId, make, fill, ask, button, reveal } = studio.dom;
   const LIVE_MS = 500;
   const HIDDEN_MS = 3000;
   const MEMORY_MS = 3000; // until the studio has read the machine's memory
@@ -147,11 +147,14 @@ studio.fetching = (() => {
   }
 
   function start() {
-    // A card that Gradio has drawn anew, or for the first time, is empty.
+    // Gradio makes a form when its mode is first chosen, and draws the cards anew.
     new MutationObserver(draw).observe(byId("form"), { childList: true, subtree: true });
     document.addEventListener("click", (event) => {
       const pressed = event.target.closest?.("[data-fetch]");
-      if (pressed) change("fetch", pressed.dataset.fetch);
+      if (!pressed) return;
+      change("fetch", pressed.dataset.fetch);
+      const panel = pressed.closest("#models-panel");
+      if (panel) reveal(panel.querySelector("[data-fetching]"));
     });
     document.addEventListener("visibilitychange", () => document.hidden || watch());
     studio.models.start();

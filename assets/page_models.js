@@ -67,11 +67,11 @@ studio.models = (() => {
     const rows = set.models.map((one) => make("li", {}, one.name, " ", make("span", {
       textContent: `${gigabytes(one.gigabytes)}, ${one.state}` })));
     return make("details", { className: "files" },
-      make("summary", { textContent: `${rows.length} files and folders` }), make("ul", {}, ...rows));
+      make("summary", { textContent: rows.length > 1 ? `${rows.length} files and folders` : "1 file or folder" }), make("ul", {}, ...rows));
   }
 
   function about(machine) {
-    const rows = [["Memory", machine.memory || "being read …"], ["Disk", machine.disk],
+    const rows = [["Memory", machine.memory || "not known yet"], ["Disk", machine.disk],
       ...machine.folders.map((one) => [one.name, one.path])];
     const list = make("dl", { className: "facts" });
     for (const [name, value] of rows) {

@@ -71,6 +71,8 @@ def build_form(mode: Mode, home: Home, card: Card) -> Form:
         weights = _weights(mode, home)
     read_out = plain_html(elem_id=element_id(mode, "read-out"), elem_classes="read-out")
     preflight = plain_html(card.html, elem_id=element_id(mode, "preflight"))
+    # Beside the card, which Gradio draws anew: a button in there would lose the focus.
+    plain_html("<div data-fetching></div>", elem_classes="fetch-place")
     generate = gr.Button(card.button, variant="primary", elem_classes="generate")
     refusal = element_id(mode, "refusal")
     plain_html(f'<div id="{refusal}"></div>')

@@ -47,26 +47,23 @@ def _card(*lines: str) -> str:
 def _lines(found: Preflight, raw: Mapping[str, object], strangers: bool) -> Iterator[str]:
     weights = "demo weights" if found.weights.demo else found.weights.label
     yield _paragraph(f"{ENGINES[found.weights.engine].label} · {weights}", "what")
+    if found.variant and found.missing:
+        yield f"<p>{escape(_what_is_missing(found, found.variant))}</p>"
     if found.fit:
-        yield _paragraph(f"{_whose(found)}{found.fit}", "quiet")
+        yield _paragraph(found.fit, "quiet")
     if found.variant and found.missing:
         yield from _to_fetch(found, found.variant, raw, strangers)
-
-
-def _whose(found: Preflight) -> str:
-    return f"{found.variant.label}: " if found.weights.demo and found.variant else ""
 
 
 def _to_fetch(
     found: Preflight, variant: Variant, raw: Mapping[str, object], strangers: bool
 ) -> Iterator[str]:
-    size = gigabytes(found.gigabytes_missing)
-    yield f"<p>{escape(_what_is_missing(found, variant, size))}</p>"
     yield f'<p class="quiet">{_licences(found.licences)}</p>'
     yield _files(found.missing)
     if strangers:
         yield _paragraph("Whoever runs this studio can fetch them.", "quiet")
         return
+    size = gigabytes(found.gigabytes_missing)
     if not found.has_room:
         free = gigabytes(found.free_gigabytes)
         room = f"Only {free} of disk are free: free some space, or set HF_HOME to another disk."
@@ -78,11 +75,12 @@ def _to_fetch(
     }
     yield (
         f'<button type="button" class="plain" data-fetch="{escape(json.dumps(order))}">'
-        f"Fetch {size}</button><div data-fetching></div>"
+        f"Fetch {size}</button>"
     )
 
 
-def _what_is_missing(found: Preflight, variant: Variant, size: str) -> str:
+def _what_is_missing(found: Preflight, variant: Variant) -> str:
+    size = gigabytes(found.gigabytes_missing)
     if not found.weights.demo:
         return f"These settings need {size} more."
     return f"Real weights: {variant.label} for {ENGINES[variant.engine].label}, {size} to fetch."

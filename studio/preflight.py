@@ -85,13 +85,16 @@ def preflight(
     weights = weights_to_run(home, mode, engine, str(raw.get("weights") or ""))
     variant = _variant(home, mode, weights, engine)
     models = models_for(mode, variant, model_settings(mode, raw)) if variant else ()
+    found = needs(home, models)
+    # The demo, wanted although the real weights are here, goes into any memory.
+    told = machine if not weights.demo or gigabytes_missing(found) else None
     return Preflight(
         mode=mode,
         weights=weights,
         variant=variant,
-        needs=needs(home, models),
+        needs=found,
         free_gigabytes=free_gigabytes(),
-        fit=_fit(mode, variant, _work(home, raw, weights, mode), machine) if machine else "",
+        fit=_fit(mode, variant, _work(home, raw, weights, mode), told) if told else "",
     )
 
 

@@ -51,6 +51,12 @@ def test_weights_that_are_here_need_nothing(home):
     assert int(found.fit.split()[1]) > int(usual.split()[1])
 
 
+def test_demo_that_is_wanted_needs_nothing(home):
+    put(home, EPIC.models[0])
+    found = preflight(home, PHOTO, {"weights": "demo"}, LARGE)
+    assert (found.weights.demo, found.missing, found.fit) == (True, (), "")
+
+
 def test_file_of_the_users_own_needs_nothing_else(home):
     put_sdxl(home, "my photos.safetensors")
     found = preflight(home, PHOTO, {"weights": "my photos"}, LARGE)

@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from local_hub import GATED_NOT_ACCEPTED, NO_FILE, Fault, weights
+from local_hub import GATED_NOT_ACCEPTED, Fault, weights
 from model_files import put, variant
 
 from studio.errors import Cancelled, FetchFailed
@@ -127,11 +127,15 @@ def test_cancel_stops_within_a_second_and_what_arrived_is_kept(home, hub):
 @pytest.mark.parametrize("path", ["transformer/config.json", "transformer/model.safetensors"])
 def test_folder_counts_once_all_of_it_is_here(home, hub, path):
     hub.repos[QWEN.repo] = PIPELINE
-    hub.fail_always(path, NO_FILE)
-    with pytest.raises(FetchFailed):
-        fetched(home, QWEN)
+    hub.fail(path, Fault(stall=1))
+    fetch = Fetch(home, [QWEN]).start()
+    while fetch.progress.files_done < 2:
+        time.sleep(0.01)
+    time.sleep(0.3)  # for the index, which would not need longer
+    fetch.cancel()
+    with pytest.raises(Cancelled):
+        fetch.wait(20)
     assert find(home, QWEN) is None
-    hub.always.clear()
     fetched(home, QWEN)
     assert find(home, QWEN) is not None
 
