@@ -25,6 +25,7 @@ from studio.modes import MODES
 from studio.page_models import machine_view
 from studio.page_preflight import preflight_card
 from studio.weights import installed
+from studio.weights_demo import ensure_demo
 from studio.weights_hub import Patience
 
 PHOTO = {"mode": "photo"}
@@ -337,3 +338,31 @@ def refreshed(client):
     assert answer.status_code == 200, answer.text
     names = [components[one].get("elem_id") for one in button["outputs"]]
     return dict(zip(names, answer.json()["data"], strict=True))
+
+
+def test_mode_runs_on_what_was_fetched(tmp_path, hub, demo_home):
+    folder = ensure_demo(demo_home, "sdxl")
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "demo.json"]
+    hub.repos[EPIC.repo] = {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in files
+    }
+    server = Server(Home(tmp_path / "home"), real=True)
+    try:
+        with server.visitor() as visitor:
+            start(visitor, PHOTO)
+            wait_for(visitor, "done")
+            raw = {"prompt": "a cat", "width": "512", "height": "512", "preset": "fast"}
+            job = server.studio.submit(visitor.cookies["aio_owner"], "photo", raw)
+            done = wait_until(partial(ended, visitor, job.id), 120)
+            assert done["state"] == "done", done["failure"]
+            assert (done["items"][0]["weights"], done["items"][0]["demo"]) == (
+                "epiCRealism XL",
+                False,
+            )
+    finally:
+        server.stop()
+
+
+def ended(visitor, job_id):
+    job = visitor.get(f"/jobs/{job_id}").json()
+    return None if job["live"] else job
