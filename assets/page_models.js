@@ -8,7 +8,8 @@ studio.models = (() => {
     if (!byId("models-details")?.open) return;
     try {
       const [models, machine] = await Promise.all([ask("models"), ask("machine")]);
-      if (models.modes) show(models);
+      if (models.ok) show(models);
+      else fill(byId("models-list"), models, () => [make("p", { textContent: models.error })]);
       fill(byId("models-machine"), machine, () => (machine.ok ? about(machine) : []));
     } catch {
       fill(byId("models-machine"), "silent", () => [make("p", { className: "quiet",
