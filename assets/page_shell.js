@@ -2,7 +2,7 @@
 studio.shell = (() => {
   "use strict";
 
-  const { byId } = studio.dom;
+  const { byId, reveal } = studio.dom;
   const pinned = matchMedia("(min-width: 1024px)");
   let open = false;
 
@@ -50,6 +50,16 @@ studio.shell = (() => {
     if (event.key === "Tab") keepFocus(event);
   }
 
+  function goTo(id) {
+    closeDrawer();
+    const place = byId(id);
+    if ("open" in place) place.open = true;
+    const focused = place.querySelector("summary") || place;
+    if (focused === place) place.tabIndex = -1;
+    reveal(place);
+    focused.focus({ preventScroll: true });
+  }
+
   function openHelp() {
     if (!byId("help").open) byId("help").showModal();
   }
@@ -70,6 +80,9 @@ studio.shell = (() => {
     byId("scrim").addEventListener("click", closeDrawer);
     byId("help-open").addEventListener("click", openHelp);
     byId("help").addEventListener("click", onHelpClick);
+    for (const link of nav.querySelectorAll("[data-place]")) {
+      link.addEventListener("click", () => goTo(link.dataset.place));
+    }
     pinned.addEventListener("change", () => set(false));
     document.addEventListener("keydown", onKey);
   }

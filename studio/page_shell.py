@@ -50,6 +50,9 @@ _HEADER = f"""<a class="skip" href="#form">Skip to the form</a>
 NOTICE = '<p id="notice" class="quiet" role="status"></p>'
 """Where a link is answered that leads nowhere."""
 
+PLACES = (("gallery", "gallery-title", "Gallery"), ("models", "models-details", "Models"))
+"""Parts of the page that the drawer leads to: name, element, and what the link says."""
+
 _SETTINGS = """<section aria-labelledby="settings-title">
 <h2 id="settings-title" class="group">Settings</h2>
 <label class="switch">
@@ -68,11 +71,7 @@ def build_header() -> None:
 
 
 def build_drawer() -> dict[str, gr.Button]:
-    """The drawer. Returns a button for each mode, by its id.
-
-    `#drawer-gallery-link` and `#drawer-models` are places that are filled by who has something
-    to show there.
-    """
+    """The drawer. Returns a button for each mode, by its id."""
     with gr.Column(elem_id="nav", min_width=0):
         buttons: dict[str, gr.Button] = {}
         for makes, group in GROUPS.items():
@@ -83,10 +82,17 @@ def build_drawer() -> dict[str, gr.Button]:
                     for mode in MODES.values()
                     if mode.makes == makes
                 }
-        gr.Column(elem_id="drawer-gallery-link", min_width=0)
-        gr.Column(elem_id="drawer-models", min_width=0)
-        plain_html(_SETTINGS, elem_id="drawer-settings")
+        plain_html(_links() + _SETTINGS, elem_id="drawer-settings")
     return buttons
+
+
+def _links() -> str:
+    links = "".join(
+        f'<button type="button" class="drawer-link" id="open-{name}" data-place="{element}">'
+        f"{label}</button>"
+        for name, element, label in PLACES
+    )
+    return f'<div class="places">{links}</div>'
 
 
 def _help() -> str:

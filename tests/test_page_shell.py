@@ -155,9 +155,25 @@ def test_drawer_is_pinned_on_a_wide_page(chromium, server):
             page.wait_for_selector("#nav", state="visible" if pinned else "hidden")
         assert page.locator("#nav").bounding_box()["width"] == 220
         assert page.locator("#form").bounding_box()["x"] > 220
-        assert page.locator("#drawer-models, #drawer-gallery-link").count() == 2
         page.evaluate("scrollTo(0, 200)")
         assert page.locator("#job-title").bounding_box()["y"] > 52
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_drawer_leads_to_the_models_and_the_gallery(chromium, server, width):
+    with person(chromium, server, width) as context:
+        page = open_page(context, server)
+        for name, focused in (("models", "#models-details summary"), ("gallery", "#gallery-title")):
+            if width < 1024:
+                opened_drawer(page)
+            page.click(f"#open-{name}")
+            page.wait_for_function(f"document.activeElement.matches('{focused}')")
+            page.wait_for_function(
+                f"document.querySelector('{focused}').getBoundingClientRect().top < innerHeight"
+            )
+            if width < 1024:
+                page.wait_for_selector("#nav", state="hidden")
+        assert page.locator("#models-details").evaluate("(one) => one.open")
 
 
 def test_page_looks_the_same_in_light_and_dark_and_stands_still(chromium, server):
