@@ -23,7 +23,7 @@ from requests_of_modes import Media, raw_request
 from studio.comfy_boot import boot
 from studio.comfy_engine import ComfyEngine
 from studio.comfy_graph import Graph
-from studio.comfy_graphs import RESULT, bind
+from studio.comfy_graphs import RESULT, SOUND, bind
 from studio.comfy_inputs import write_inputs
 from studio.comfy_latents import Sampled
 from studio.home import Home
@@ -137,6 +137,9 @@ def _end_in_a_file(graph: Graph, clip: Clip, job: str) -> None:
         for name in ("images", "audio")
         if name in graph.inputs(RESULT)
     }
+    if clip.sound:
+        # As the graph's file has it: a sound that was brought is in the clip.
+        taken["audio"] = graph.add("Kept sound", "LoadAudio", {"audio": SOUND})
     video = graph.add("Clip", "CreateVideo", {**taken, "fps": float(clip.fps)})
     inputs = {"video": video, "filename_prefix": job, "format": "auto", "codec": "auto"}
     graph.replace(RESULT, "SaveVideo", inputs)
