@@ -7,10 +7,17 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from studio.engine import ENGINES
 from studio.errors import BadInput, StudioError
 from studio.home import Home, home_at
+from studio.hosts import keep_hub_cache, this_host
+from studio.jobs_copy import table_copied
+
+if TYPE_CHECKING:
+    # It imports what wrong flags need not wait for.
+    from studio.studio import Studio
 
 PORT = 7860
 
@@ -39,7 +46,8 @@ def prepare_gradio(home: Home) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    home = home_at(options.home)
+    home, host = home_at(options.home), this_host()
+    keep_hub_cache(host, home.root)
     _require_engine(options.engine)
     _require_free(_host(options), options.port)
     if options.listen and not options.auth:
@@ -48,12 +56,18 @@ def _serve(options: argparse.Namespace) -> None:
             " they have to log in.\n"
         )
     prepare_gradio(home)
-    from studio.page import build_page, launch_page
     from studio.studio import open_studio
 
     studio = open_studio(home)
+    with table_copied(home):
+        _show_page(studio, options, strangers=host.strangers)
+
+
+def _show_page(studio: "Studio", options: argparse.Namespace, strangers: bool) -> None:
+    from studio.page import build_page, launch_page
+
     studio.runner.start()
-    strangers = options.listen or options.share or "SPACE_ID" in os.environ
+    strangers = options.listen or options.share or strangers
     if not strangers:
         studio.machine.start()
     try:
@@ -118,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         default=environment("AIO_ENGINE", ""),
         help=f"use this engine wherever it can: {', '.join(ENGINES)}",
     )
-    parser.add_argument("--home", help="folder for results, weights and jobs; ~/aio-studio")
+    parser.add_argument("--home", help="folder for results, weights and jobs")
     parser.add_argument(
         "--auth", type=_login, metavar="USER:PASSWORD", help="ask visitors to log in"
     )

@@ -17,6 +17,7 @@ from studio.cli_models import add_models_commands
 from studio.cli_run import Commands, add_mode_command
 from studio.errors import BadInput, MissingWeights, StudioError
 from studio.home import home_at
+from studio.hosts import keep_hub_cache, this_host
 from studio.mode_listing import mode_as_json
 from studio.modes import MODES
 from studio.recipe import to_json
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     options = _parser().parse_args(arguments)
+    keep_hub_cache(this_host(), home_at(getattr(options, "home", None)).root)
     try:
         return int(options.run(options))
     except (BadInput, MissingWeights) as error:

@@ -4,12 +4,18 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from studio.hosts import own_disk, root_of, this_host
+
 
 @dataclass(frozen=True)
 class Home:
     """Paths below one home folder. Nothing is created until somebody writes there."""
 
     root: Path
+    state: Path | None = None
+    """A folder on the machine's own disk for the job table, the lock and `scratch`, where `root`
+    is a network volume; by default they are in `root`, too.
+    """
 
     @property
     def outputs(self) -> Path:
@@ -38,20 +44,33 @@ class Home:
 
     @property
     def scratch(self) -> Path:
-        """Files in the making and latents of unfinished jobs, on the same disk as `outputs`."""
-        return self.root / "scratch"
+        """Files in the making and latents of unfinished jobs."""
+        return self._own / "scratch"
 
     @property
     def database(self) -> Path:
-        return self.root / "jobs.sqlite3"
+        return self._own / "jobs.sqlite3"
+
+    @property
+    def database_copy(self) -> Path | None:
+        """A copy of the job table that outlives the container, where the table does not."""
+        return self.root / "jobs-copy.sqlite3" if self.state else None
 
     @property
     def engine_lock(self) -> Path:
         """Held by the one process that runs a job: one engine holds the GPU at a time."""
-        return self.root / "engine.lock"
+        return self._own / "engine.lock"
+
+    @property
+    def _own(self) -> Path:
+        return self.state or self.root
 
 
 def home_at(path: str | os.PathLike[str] | None = None) -> Home:
-    """The home at `path`, else at `AIO_HOME`, else `~/aio-studio`."""
-    chosen = path or os.environ.get("AIO_HOME") or Path.home() / "aio-studio"
-    return Home(Path(chosen).expanduser().absolute())
+    """The home at `path`, else at `AIO_HOME`, else where the host keeps files: `~/aio-studio` on
+    a machine of one's own.
+    """
+    host = this_host()
+    root = Path(path or os.environ.get("AIO_HOME") or root_of(host)).expanduser().absolute()
+    apart = host.on_volume and root != own_disk()
+    return Home(root, own_disk() / root.name if apart else None)

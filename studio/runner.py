@@ -203,7 +203,7 @@ class Runner:
         # A lock object of its own for every turn: one that is shared could be entered twice.
         lock = FileLock(self._home.engine_lock)
         try:
-            self._home.root.mkdir(parents=True, exist_ok=True)
+            self._home.engine_lock.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(blocking=False)
         except Timeout:
             pass

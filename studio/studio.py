@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from studio.fetching import Fetching
 from studio.home import Home
 from studio.jobs import Job, JobTable
+from studio.jobs_copy import restore_table
 from studio.machine_watch import MachineWatch
 from studio.production import Production
 from studio.runner import Runner
@@ -35,6 +36,7 @@ class Studio:
 
 def open_studio(home: Home) -> Studio:
     """The studio of a home. Nothing runs until its runner is started."""
+    restore_table(home)
     table = JobTable(home.database)
     production = Production(home)
     runner = Runner(table, production, home, production.release)

@@ -9,7 +9,7 @@ STUDIO = Path(__file__).parent.parent / "studio"
 
 # From the ground up. A name ending in "…" stands for all modules with that prefix.
 FLOORS = (
-    ("ground", ("sizes", "home", "errors", "__init__")),
+    ("ground", ("sizes", "hosts", "home", "errors", "__init__")),
     (
         "files",
         (
