@@ -13,7 +13,7 @@ from studio.outputs import publish
 from studio.plan import Clip, Plan
 from studio.planning import plan_item
 from studio.runner import ItemResult, JobEvent, Planned
-from studio.runner_report import ItemReport
+from studio.runner_report import Report
 from studio.submission import stored_request
 
 
@@ -25,7 +25,7 @@ class Production:
         self._engines = engines
         self._engine: tuple[str, Engine] | None = None
 
-    def __call__(self, job: Job, item: Item, report: ItemReport) -> ItemResult:
+    def __call__(self, job: Job, item: Item, report: Report) -> ItemResult:
         """Make the item's file and publish it. What `report` raises passes through."""
         plan = plan_item(stored_request(self._home, job, item.index), 0)
         stages = {stage.id: stage.label for stage in plan.stages}

@@ -7,13 +7,11 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
-
-from filelock import FileLock, Timeout
 
 from studio.errors import Cancelled, EngineFailed, StudioError
 from studio.home import Home
@@ -27,6 +25,7 @@ from studio.runner_report import (
     StageClock,
     events_between,
 )
+from studio.runner_turns import Turns
 
 __all__ = ["ItemResult", "JobEvent", "Listener", "Planned", "Runner", "StageClock", "Work"]
 
@@ -75,8 +74,11 @@ class Runner:
         work: Work,
         home: Home,
         release: Callable[[], None] | None = None,
+        at_once: int = 1,
     ) -> None:
-        """`release` gives back the memory that `work` keeps between jobs."""
+        """`release` gives back the memory that `work` keeps between jobs. `at_once` jobs run side
+        by side, where `work` hands them to workers with a GPU each.
+        """
         self._table = table
         self._work = work
         self._home = home
@@ -85,17 +87,23 @@ class Runner:
         self._live: dict[str, LiveJob] = {}
         self._awake = threading.Event()
         self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._at_once = at_once
+        self._turns = Turns(home.engine_lock, at_once, self._mark_dead)
 
     def start(self) -> None:
-        """Marks dead jobs interrupted and starts to take queued ones in a daemon thread."""
+        """Marks dead jobs interrupted and starts to take queued ones in daemon threads."""
         self.recover()
         self._closing.clear()
-        self._thread = threading.Thread(target=self._take_jobs, name="runner", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._take_jobs, name=f"runner {number}", daemon=True)
+            for number in range(1, self._at_once + 1)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def wake(self) -> None:
-        """Has the thread look at the queue now."""
+        """Has the queue looked at now."""
         self._awake.set()
 
     def unload(self) -> bool:
@@ -107,22 +115,23 @@ class Runner:
     def stop(self, timeout: float = 10.0) -> bool:
         """Interrupts what runs at its next event; what is queued stays queued.
 
-        Returns whether the thread has ended within `timeout` seconds; the row says `interrupted`
+        Returns whether the threads have ended within `timeout` seconds; the row says `interrupted`
         either way.
         """
         self._closing.set()
         self.wake()
-        if self._thread is not None:
-            self._thread.join(timeout)
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
         # Where the table cannot be written now, the next start marks the rows.
         with suppress(StudioError):
             for job_id in tuple(self._live):
                 self._table.finish(job_id, "interrupted")
-        return self._thread is None or not self._thread.is_alive()
+        return not any(thread.is_alive() for thread in self._threads)
 
     def recover(self) -> None:
         """Marks jobs interrupted whose process has died, unless a living one runs a job now."""
-        with self._turn():
+        with self._turns.turn():
             pass
 
     def cancel(self, owner: str, job_id: str) -> CancelOutcome:
@@ -146,7 +155,7 @@ class Runner:
         """
         seen = self._known(job_id)
         while seen.is_live and not self._closing.is_set():
-            with self._turn() as mine:
+            with self._turns.turn() as mine:
                 job = self._table.claim(job_id) if mine else None
                 if job is not None:
                     self._run(job, emit)
@@ -191,34 +200,15 @@ class Runner:
         """Runs the next job, if there is one and it is this process's turn."""
         if not self._table.has_work():
             return False
-        with self._turn() as mine:
+        with self._turns.turn() as mine:
             job = self._table.claim_next() if mine else None
             if job is not None:
                 self._run(job, None)
         return job is not None
 
-    @contextmanager
-    def _turn(self) -> Iterator[bool]:
-        """Holds the engine lock, if it is free; says whether it does."""
-        # A lock object of its own for every turn: one that is shared could be entered twice.
-        lock = FileLock(self._home.engine_lock)
-        try:
-            self._home.engine_lock.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(blocking=False)
-        except Timeout:
-            pass
-        except (OSError, NotImplementedError) as error:
-            raise StudioError(
-                f"The folder {self._home.root} cannot be locked; choose a home on a local disk "
-                "that can be written."
-            ) from error
-        try:
-            if lock.is_locked:
-                for job_id in self._table.mark_interrupted():
-                    logger.warning("Job %s: its process has died.", job_id)
-            yield lock.is_locked
-        finally:
-            lock.release()
+    def _mark_dead(self) -> None:
+        for job_id in self._table.mark_interrupted():
+            logger.warning("Job %s: its process has died.", job_id)
 
     def _run(self, job: Job, listen: Listener | None) -> None:
         live = self._live[job.id] = LiveJob()

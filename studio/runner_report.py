@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from studio.errors import Cancelled, StudioError
 from studio.estimates import forecast, from_past
@@ -36,6 +37,18 @@ class Planned:
 
 JobEvent = Event | Planned
 Listener = Callable[[JobEvent], None]
+
+
+class Report(Protocol):
+    """What a maker of items tells, and is told to stop by."""
+
+    def __call__(self, event: JobEvent) -> None:
+        """Take the event. Raises `Cancelled` once the job is to stop."""
+        ...
+
+    def timings(self) -> dict[str, float]:
+        """Seconds by stage id so far, the current stage up to now."""
+        ...
 
 
 @dataclass

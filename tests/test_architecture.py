@@ -56,7 +56,7 @@ FLOORS = (
     ),
     ("planning", ("request", "planning…", "plan_summary", "mode_listing", "preflight…")),
     ("jobs", ("jobs…", "estimates", "runner…", "submission", "gallery", "restore")),
-    ("making", ("finishing", "production")),
+    ("making", ("finishing", "production", "remote_work")),
     ("studio", ("studio", "doctor", "machine_watch", "fetching")),
     ("page", ("page…",)),
     ("start", ("cli…", "__main__")),
