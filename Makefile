@@ -37,6 +37,6 @@ bench: .venv
 	$(PIP) -r requirements.txt
 	@touch $@
 
-.venv/dev: .venv/ready requirements-dev.txt
+.venv/dev: .venv/ready requirements-dev.txt requirements-modal.txt
 	$(PIP) -r requirements-dev.txt
 	@touch $@

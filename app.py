@@ -7,17 +7,11 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from studio.engine import ENGINES
 from studio.errors import BadInput, StudioError
 from studio.home import Home, home_at
 from studio.hosts import keep_hub_cache, this_host
-from studio.jobs_copy import table_copied
-
-if TYPE_CHECKING:
-    # It imports what wrong flags need not wait for.
-    from studio.studio import Studio
 
 PORT = 7860
 
@@ -56,21 +50,14 @@ def _serve(options: argparse.Namespace) -> None:
             " they have to log in.\n"
         )
     prepare_gradio(home)
-    from studio.studio import open_studio
+    from studio.page import build_page, launch_page
+    from studio.studio import open_studio, running
 
     studio = open_studio(home)
-    with table_copied(home):
-        _show_page(studio, options, strangers=host.strangers)
-
-
-def _show_page(studio: "Studio", options: argparse.Namespace, strangers: bool) -> None:
-    from studio.page import build_page, launch_page
-
-    studio.runner.start()
-    strangers = options.listen or options.share or strangers
+    strangers = options.listen or options.share or host.strangers
     if not strangers:
         studio.machine.start()
-    try:
+    with running(studio):
         page = build_page(studio, options.engine, strangers)
         urls = launch_page(
             page,
@@ -85,8 +72,6 @@ def _show_page(studio: "Studio", options: argparse.Namespace, strangers: bool) -
         sys.stdout.write(f"AIO Studio is at {' and '.join(urls)}\nCtrl+C stops it.\n")
         sys.stdout.flush()
         page.block_thread()
-    finally:
-        studio.runner.stop()
 
 
 def _host(options: argparse.Namespace) -> str:
@@ -134,12 +119,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--home", help="folder for results, weights and jobs")
     parser.add_argument(
-        "--auth", type=_login, metavar="USER:PASSWORD", help="ask visitors to log in"
+        "--auth", type=read_login, metavar="USER:PASSWORD", help="ask visitors to log in"
     )
     return parser
 
 
-def _login(text: str) -> tuple[str, str]:
+def read_login(text: str) -> tuple[str, str]:
+    """The user and the password. Raises ArgumentTypeError."""
     user, colon, password = text.partition(":")
     if not (user and colon and password):
         raise argparse.ArgumentTypeError("give a user and a password as USER:PASSWORD")

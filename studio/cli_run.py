@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from studio.cli_flags import add_flags
 from studio.cli_progress import ProgressLine
 from studio.errors import BadInput, MissingWeights
 from studio.estimates import Prediction, about, predict
-from studio.fields import Field, LoraControl, MediaControl, NumberControl, ToggleControl
 from studio.home import Home, home_at
 from studio.jobs import Job, JobTable
 from studio.machine_watch import read_here
@@ -37,8 +37,7 @@ _ENDINGS = {"image": ".png", "video": ".mp4"}
 def add_mode_command(commands: Commands, mode: Mode) -> None:
     """The mode's own command, its flags made from its controls."""
     parser = commands.add_parser(mode.id, help=mode.does, description=f"{mode.does}.")
-    for field in mode.fields:
-        _add_flag(parser, field)
+    add_flags(parser, mode)
     parser.add_argument("--weights", help="which weights run it; 'demo' for the demo weights")
     preferred = os.environ.get("AIO_ENGINE")
     parser.add_argument(
@@ -51,31 +50,6 @@ def add_mode_command(commands: Commands, mode: Mode) -> None:
     parser.add_argument("--json", action="store_true", help="with --dry-run: as JSON")
     parser.add_argument("-o", "--output", type=Path, help="also put the result there")
     parser.set_defaults(run=lambda options: run_mode(mode, options))
-
-
-def _add_flag(parser: argparse.ArgumentParser, field: Field) -> None:
-    more: dict[str, object] = {"dest": field.name, "help": _help(field)}
-    if isinstance(field, ToggleControl):
-        more |= {"action": "store_true", "default": None}
-    elif isinstance(field, LoraControl):
-        more |= {"action": "extend", "nargs": "+", "metavar": "FILE:STRENGTH"}
-    elif isinstance(field, MediaControl):
-        more |= {"metavar": "FILE", **({"nargs": "+"} if field.most > 1 else {})}
-    else:
-        more |= {"metavar": field.name.rpartition("_")[2].upper()}
-    parser.add_argument(field.flag, **more)  # type: ignore[arg-type]
-
-
-def _help(field: Field) -> str:
-    """What the control does and allows; argparse reads a percent sign as its own."""
-    allowed = ""
-    if isinstance(field, NumberControl):
-        usual = field.empty if field.default is None else f"{field.default:g}"
-        allowed = f" ({field.minimum:g} to {field.maximum:g}, else {usual})"
-    options = getattr(field, "options", ())
-    if options:
-        allowed = f" ({', '.join(option.value for option in options)})"
-    return f"{field.label}{allowed}. {field.help}".replace("%", "%%").strip()
 
 
 def run_mode(mode: Mode, options: argparse.Namespace) -> int:

@@ -5,9 +5,12 @@ from `page_routes` by the page's script, so nothing is lost when the page is clo
 """
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
 
 from studio.errors import BadInput, StudioError
 from studio.inputs import MAX_UPLOAD_BYTES
@@ -113,10 +116,33 @@ def launch_page(
         auth=auth,
         prevent_thread_lock=True,
         quiet=True,
-        theme=build_theme(),
-        head=build_head(),
-        favicon_path=str(FAVICON),
-        app_kwargs=PageRoutes(
+        **_as_served(studio, engine, strangers),
+    )
+    return [local, *([public] if public else [])]
+
+
+def page_app(
+    page: gr.Blocks,
+    studio: Studio,
+    *,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
+    auth: tuple[str, str] | None = None,
+    engine: str = "",
+) -> FastAPI:
+    """The page for a host that brings its own server, open to strangers."""
+    server = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    served = _as_served(studio, engine, strangers=True)
+    gr.mount_gradio_app(server, page, path="/", auth=auth, show_error=False, **served)
+    return server
+
+
+def _as_served(studio: Studio, engine: str, strangers: bool) -> dict[str, Any]:
+    """What both ways to serve the page have in common."""
+    return {
+        "theme": build_theme(),
+        "head": build_head(),
+        "favicon_path": str(FAVICON),
+        "app_kwargs": PageRoutes(
             studio,
             tell_details=not strangers,
             more=[
@@ -124,13 +150,12 @@ def launch_page(
                 *ModelsRoutes(studio, engine, strangers).routes(),
             ],
         ).app_kwargs(),
-        max_file_size=MAX_UPLOAD_BYTES,
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-    )
-    return [local, *([public] if public else [])]
+        "max_file_size": MAX_UPLOAD_BYTES,
+        "footer_links": [],
+        "run_history": False,
+        "enable_monitoring": False,
+        "ssr_mode": False,
+    }
 
 
 def _build_forms(studio: Studio, say: Say) -> tuple[gr.Tabs, list[Form]]:

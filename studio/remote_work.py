@@ -11,7 +11,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,6 +78,9 @@ class Made:
 Said = JobEvent | FilePart | Made | Failure
 """What crosses from a worker. A `Failure` is the last thing said of an item that was not made."""
 
+Files = Mapping[str, Sequence[tuple[str, bytes]]]
+"""What a script sends for the media controls: names and contents by control."""
+
 MakeItem = Callable[[Job, Item, Report], ItemResult]
 """The work as a worker does it: `production.Production`."""
 
@@ -95,14 +98,11 @@ class Workers(Protocol):
 
 
 class RemoteWork:
-    """The runner's work where `workers` make the items. `keep` is called once a file is there."""
+    """The runner's work where `workers` make the items."""
 
-    def __init__(
-        self, home: Home, workers: Workers, keep: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, home: Home, workers: Workers) -> None:
         self._home = home
         self._workers = workers
-        self._keep = keep
 
     def __call__(self, job: Job, item: Item, report: Report) -> ItemResult:
         """Have the item made and publish its file. What `report` raises passes through."""
@@ -118,7 +118,6 @@ class RemoteWork:
                 raise
             seed = int(made.details["seed"])
             output = publish(file, self._home, job.mode, seed, made.extension)
-        self._keep()
         return ItemResult(output, made.findings, made.details)
 
     def _call_off(self, order: Order) -> None:

@@ -1,15 +1,16 @@
 """The studio as one object: a home, its job table and the runner that works on it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from studio.fetching import Fetching
 from studio.home import Home
 from studio.jobs import Job, JobTable
-from studio.jobs_copy import restore_table
+from studio.jobs_copy import restore_table, table_copied
 from studio.machine_watch import MachineWatch
 from studio.production import Production
-from studio.runner import Runner
+from studio.runner import Runner, Work
 from studio.submission import submit
 
 
@@ -34,10 +35,25 @@ class Studio:
         return job
 
 
-def open_studio(home: Home) -> Studio:
-    """The studio of a home. Nothing runs until its runner is started."""
+def open_studio(home: Home, work: Work | None = None, at_once: int = 1) -> Studio:
+    """The studio of a home. Nothing runs until its runner is started.
+
+    `work` makes the items, in this process by default; `at_once` jobs run side by side.
+    """
     restore_table(home)
     table = JobTable(home.database)
     production = Production(home)
-    runner = Runner(table, production, home, production.release)
+    release = production.release if work is None else None
+    runner = Runner(table, work or production, home, release, at_once)
     return Studio(home, table, runner, Fetching(home))
+
+
+@contextmanager
+def running(studio: Studio, commit: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Has the queue worked on. `commit` is for a home on a volume; see `table_copied`."""
+    with table_copied(studio.home, commit):
+        studio.runner.start()
+        try:
+            yield
+        finally:
+            studio.runner.stop()

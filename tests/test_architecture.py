@@ -57,7 +57,7 @@ FLOORS = (
     ("planning", ("request", "planning…", "plan_summary", "mode_listing", "preflight…")),
     ("jobs", ("jobs…", "estimates", "runner…", "submission", "gallery", "restore")),
     ("making", ("finishing", "production", "remote_work")),
-    ("studio", ("studio", "doctor", "machine_watch", "fetching")),
+    ("studio", ("studio", "doctor", "machine_watch", "fetching", "host_modal")),
     ("page", ("page…",)),
     ("start", ("cli…", "__main__")),
 )

@@ -18,11 +18,10 @@ from studio.submission import submit
 @contextmanager
 def remote_studio(home, folder, kind, count=1):
     workers = WorkerProcesses(folder, kind, count)
-    kept = []
     table = JobTable(home.database)
-    runner = Runner(table, RemoteWork(home, workers, lambda: kept.append(1)), home, count)
+    runner = Runner(table, RemoteWork(home, workers), home, count)
     try:
-        yield table, runner, kept
+        yield table, runner
     finally:
         runner.stop()
         workers.stop()
@@ -41,8 +40,8 @@ def real(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("remote")
     home = Home(folder / "page")
-    with remote_studio(home, folder, "production") as (table, runner, kept):
-        yield home, table, runner, kept
+    with remote_studio(home, folder, "production") as (table, runner):
+        yield home, table, runner
 
 
 def ask(table, prompt):
@@ -60,7 +59,7 @@ def wait_for(happened, seconds=60):
 
 
 def test_production_on_a_worker_makes_the_same_file_with_its_recipe(real):
-    home, table, runner, kept = real
+    home, table, runner = real
     raw = {"prompt": "a red circle", "seed": 1, "width": 128, "height": 128, "preset": "fast"}
     heard = []
     job = runner.run_one(submit(table, home, "ann", "photo", raw).id, heard.append)
@@ -76,13 +75,12 @@ def test_production_on_a_worker_makes_the_same_file_with_its_recipe(real):
     for kind in (StageStarted, StepDone, PreviewReady):
         assert any(isinstance(event, kind) for event in heard), kind
     assert job.timings["worker"] > 0
-    assert kept == [1], "the volume was told to keep the file"
     assert not list((home.root.parent / "worker 0" / "outputs").rglob("*.png"))
     assert not (home.root.parent / "worker 0" / "jobs.sqlite3").exists()
 
 
 def test_worker_gets_the_files_that_its_item_is_made_of(real, media):
-    home, table, runner, _ = real
+    home, table, runner = real
     raw = raw_request("edit", media, preset="fast")
     raw["image"] = [media.path("image", 0), media.path("image", 1)]
     job = submit(table, home, "ann", "edit", raw)
@@ -95,7 +93,7 @@ def test_worker_gets_the_files_that_its_item_is_made_of(real, media):
 
 
 def test_worker_says_what_the_user_is_told_of_a_bad_request(real):
-    _, table, runner, _ = real
+    _, table, runner = real
     job = table.submit("ann", "photo", {"prompt": "a", "weights": "none such"}, 1, {})
     failed = runner.run_one(job.id)
     assert failed.failure.kind == "BadInput"
@@ -106,7 +104,7 @@ def test_worker_says_what_the_user_is_told_of_a_bad_request(real):
 
 
 def test_what_a_worker_says_is_in_the_row(painters, home):
-    table, runner, _ = painters
+    table, runner = painters
     job = runner.run_one(ask(table, "a cat").id)
     item = job.items[0]
     assert (job.state, job.notes, item.findings) == ("done", ("Painted.",), ("It is all black.",))
@@ -115,7 +113,7 @@ def test_what_a_worker_says_is_in_the_row(painters, home):
 
 
 def test_failure_of_a_worker_keeps_its_sentence_stage_and_traceback(painters):
-    table, runner, _ = painters
+    table, runner = painters
     failure = runner.run_one(ask(table, "fail").id).failure
     assert failure.sentence == "It cannot be painted: choose a smaller size."
     assert (failure.kind, failure.stage) == ("EngineFailed", "Sampling")
@@ -126,14 +124,14 @@ def test_failure_of_a_worker_keeps_its_sentence_stage_and_traceback(painters):
 
 
 def test_worker_that_dies_fails_its_job_and_no_other(painters):
-    table, runner, _ = painters
+    table, runner = painters
     failure = runner.run_one(ask(table, "die").id).failure
     assert (failure.sentence, failure.kind) == (LOST, "EngineFailed")
     assert runner.run_one(ask(table, "a cat").id).state == "done"
 
 
 def test_cancel_reaches_the_worker_and_frees_it(painters, home):
-    table, runner, _ = painters
+    table, runner = painters
     runner.start()
     jobs = [ask(table, "slow") for _ in range(2)]
     for job in jobs:
@@ -152,7 +150,7 @@ def test_cancel_reaches_the_worker_and_frees_it(painters, home):
 
 
 def test_stop_interrupts_what_a_worker_makes(painters):
-    table, runner, _ = painters
+    table, runner = painters
     runner.start()
     job = ask(table, "slow")
     wait_for(lambda: table.get(job.id).progress.step > 3)
@@ -161,7 +159,7 @@ def test_stop_interrupts_what_a_worker_makes(painters):
 
 
 def test_workers_make_jobs_side_by_side(painters, home):
-    table, runner, _ = painters
+    table, runner = painters
     runner.start()
     jobs = [ask(table, f"cat {number}") for number in range(6)]
     wait_for(lambda: not any(table.get(job.id).is_live for job in jobs))
@@ -170,7 +168,7 @@ def test_workers_make_jobs_side_by_side(painters, home):
 
 
 def test_note_is_heard_once(painters):
-    table, runner, _ = painters
+    table, runner = painters
     heard = []
     runner.run_one(ask(table, "a cat").id, heard.append)
     assert [event for event in heard if isinstance(event, Note)] == [Note("Painted.")]

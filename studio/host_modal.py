@@ -1,0 +1,77 @@
+"""The Modal app's containers, but for Modal itself: what `modal_app.py` puts its decorators on."""
+
+import importlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from studio.errors import StudioError
+from studio.home import Home
+from studio.jobs import JobTable
+from studio.remote_work import Files, MakeItem, Order, Said, serve
+from studio.runner import failure_from
+from studio.submission import submit
+
+OWNER = "script"
+"""Owns the jobs of `run_request`: no cookie of a page can have this value."""
+
+_READ_THERE = ("models", "workflows")
+
+
+def worker_home(volume: Path, own: Path) -> Home:
+    """A home at `own`, on the worker's disk, that reads models and graphs from the volume.
+
+    A worker writes nothing to the volume: the page's container alone does.
+    """
+    own.mkdir(parents=True, exist_ok=True)
+    for name in _READ_THERE:
+        link = own / name
+        if not link.is_symlink():
+            link.symlink_to(volume / name, target_is_directory=True)
+    return Home(own)
+
+
+def import_libraries() -> None:
+    """Imports what the first job of every worker needs; a snapshot of the memory keeps it.
+
+    No GPU is looked at: there is none while Modal takes the snapshot, and PyTorch would go on
+    to believe so.
+    """
+    from studio.diffusers_engine import RUNNERS
+    from studio.diffusers_setup import prepare_libraries
+
+    prepare_libraries()
+    for runner in RUNNERS.values():
+        importlib.import_module(runner.partition(":")[0])
+
+
+def run_request(
+    make: MakeItem, home: Home, mode_id: str, raw: Mapping[str, object], files: Files
+) -> Iterator[Said]:
+    """The worker's end of a script: from raw values to the bytes of the results.
+
+    Its job is in a table that lives as long as the request.
+    """
+    with tempfile.TemporaryDirectory(prefix="aio-studio-") as folder:
+        table = JobTable(Path(folder) / "jobs.sqlite3")
+        media, names = _unpack(Path(folder), files)
+        try:
+            job = submit(table, home, OWNER, mode_id, {**raw, **media}, names)
+        except StudioError as error:
+            yield failure_from(error, None)
+            return
+        for item in job.items:
+            yield from serve(make, home, Order(job.id, job, item, {}), lambda: False)
+
+
+def _unpack(folder: Path, files: Files) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Writes the files. Returns their paths by control, and their names by path."""
+    paths: dict[str, list[str]] = {control: [] for control in files}
+    names: dict[str, str] = {}
+    for control, given in files.items():
+        for name, content in given:
+            path = folder / str(len(names))
+            path.write_bytes(content)
+            paths[control].append(str(path))
+            names[str(path)] = name
+    return paths, names
