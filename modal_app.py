@@ -26,6 +26,7 @@ MOST_WORKERS = int(os.environ.get("AIO_MODAL_MAX_WORKERS", "2"))
 VOLUME = os.environ.get("AIO_MODAL_VOLUME", "my-models-volume")
 LOGIN = os.environ.get("AIO_MODAL_AUTH", "")
 
+NAME = "aio-studio"
 HERE = Path(__file__).parent
 MOUNT = "/mnt/my-models-volume"
 """Where a Modal notebook mounts its volume of this name: links in it lead the same way."""
@@ -79,7 +80,9 @@ image = (
     .add_local_dir(HERE / "workflows", "/root/workflows")
 )
 
-app = modal.App("aio-studio", image=image)
+app = modal.App(NAME, image=image)
+# An app of its own: running a script must not start another page on the same volume.
+scripts = modal.App(f"{NAME}-scripts", image=image)
 volume = modal.Volume.from_name(VOLUME, create_if_missing=True)
 cancelled = modal.Dict.from_name("aio-studio-cancelled", create_if_missing=True)
 """Ids of the orders that are to stop. Modal forgets an entry after a week without use."""
@@ -198,7 +201,7 @@ def page() -> "FastAPI":
     )
 
 
-@app.function(volumes={MOUNT: volume}, secrets=[hub_token], timeout=24 * 3600)
+@scripts.function(volumes={MOUNT: volume}, secrets=[hub_token], timeout=24 * 3600)
 def fetch(mode: str, engine: str = "", variant: str = "") -> None:
     """Brings a mode's models onto the volume: `modal run modal_app.py::fetch --mode t2v`."""
     from studio.cli import main
@@ -211,9 +214,12 @@ def fetch(mode: str, engine: str = "", variant: str = "") -> None:
         raise SystemExit(status)
 
 
-@app.local_entrypoint()
+@scripts.local_entrypoint()
 def generate(*arguments: str) -> None:
-    """For scripts: `modal run modal_app.py::generate --mode t2v --prompt "waves" -o waves.mp4`."""
+    """For scripts: `modal run modal_app.py::generate --mode t2v --prompt "waves" -o waves.mp4`.
+
+    The deployed app's workers make it: they may be warm, and have a snapshot.
+    """
     from studio.cli_request import run_elsewhere
     from studio.errors import StudioError
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -63,12 +64,28 @@ def declared(monkeypatch):
     return lambda **parameters: Declared(monkeypatch, **parameters)
 
 
-def test_app_has_a_page_workers_a_fetch_and_an_entry_for_scripts(declared):
-    state = declared().module.app._local_state
-    assert set(state.functions) == {"Worker.*", "page", "fetch"}
-    assert state.web_endpoints == ["page"]
-    assert set(state.local_entrypoints) == {"generate"}
-    assert declared().module.app.name == "aio-studio"
+def test_app_has_a_page_and_workers_and_scripts_start_no_page(declared):
+    module = declared().module
+    deployed, scripts = module.app._local_state, module.scripts._local_state
+    assert module.app.name == "aio-studio"
+    assert set(deployed.functions) == {"Worker.*", "page"}
+    assert deployed.web_endpoints == ["page"]
+    assert set(scripts.functions) == {"fetch"}
+    assert set(scripts.local_entrypoints) == {"generate"}
+    # A web function that stays would start with every `modal run`, on the same volume.
+    assert not scripts.web_endpoints
+
+
+def test_deploy_and_run_choose_the_app_that_is_meant():
+    """As `modal deploy` and `modal run` find them in the file."""
+    from modal.cli.import_refs import import_and_filter, import_app_from_ref, parse_import_ref
+
+    found = import_app_from_ref(parse_import_ref(str(FILE)), base_cmd="modal deploy")
+    assert found.name == "aio-studio"
+    runnable, *_ = import_and_filter(
+        parse_import_ref(f"{FILE}::generate"), base_cmd="modal run", accept_local_entrypoint=True
+    )
+    assert runnable.app.name == "aio-studio-scripts"
 
 
 def test_worker_has_a_gpu_the_volume_a_snapshot_and_limits(declared):
@@ -200,9 +217,11 @@ def wait_for(happened, seconds=60):
 
 def test_script_runs_on_a_worker_with_both_its_hooks(containers, tmp_path, monkeypatch, capsys):
     worker = containers.Worker()
-    method = containers.Worker().run
-    monkeypatch.setattr(type(method), "remote_gen", lambda self, *given: worker.run.local(*given))
-    entry = containers.app._local_state.local_entrypoints["generate"].info.raw_f
+    run = SimpleNamespace(remote_gen=worker.run.local)
+    deployed = {("aio-studio", "Worker"): lambda: SimpleNamespace(run=run)}
+    found = SimpleNamespace(from_name=lambda *name: deployed[name])
+    monkeypatch.setattr(modal, "Cls", found)
+    entry = containers.scripts._local_state.local_entrypoints["generate"].info.raw_f
     size = ("--width", "128", "--height", "128", "--preset", "fast")
     entry("--mode", "photo", "--prompt", "a cat", *size, "-o", str(tmp_path / "cat.png"))
     assert capsys.readouterr().out == f"{tmp_path / 'cat.png'}\n"
