@@ -223,10 +223,9 @@ def generate(*arguments: str) -> None:
     from studio.cli_request import run_elsewhere
     from studio.errors import StudioError
 
+    worker = modal.Cls.from_name(NAME, "Worker")()
     try:
-        status = run_elsewhere(
-            arguments, Worker().run.remote_gen, "modal run modal_app.py::generate"
-        )
+        status = run_elsewhere(arguments, worker.run.remote_gen, "modal run modal_app.py::generate")
     except StudioError as error:
         sys.stderr.write(f"{error}\n")
         status = 2
