@@ -73,6 +73,7 @@ class Runner:
         table: JobTable,
         work: Work,
         home: Home,
+        *,
         release: Callable[[], None] | None = None,
         at_once: int = 1,
     ) -> None:

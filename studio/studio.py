@@ -44,7 +44,7 @@ def open_studio(home: Home, work: Work | None = None, at_once: int = 1) -> Studi
     table = JobTable(home.database)
     production = Production(home)
     release = production.release if work is None else None
-    runner = Runner(table, work or production, home, release, at_once)
+    runner = Runner(table, work or production, home, release=release, at_once=at_once)
     return Studio(home, table, runner, Fetching(home))
 
 

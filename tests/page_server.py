@@ -98,7 +98,7 @@ class Server:
 
 def studio_with(home, work):
     table = JobTable(home.database)
-    runner = Runner(table, work, home, work.release)
+    runner = Runner(table, work, home, release=work.release)
     return Studio(home, table, runner, Fetching(home, Patience(attempts=1)))
 
 

@@ -19,7 +19,7 @@ from studio.submission import submit
 def remote_studio(home, folder, kind, count=1):
     workers = WorkerProcesses(folder, kind, count)
     table = JobTable(home.database)
-    runner = Runner(table, RemoteWork(home, workers), home, count)
+    runner = Runner(table, RemoteWork(home, workers), home, at_once=count)
     try:
         yield table, runner
     finally:
