@@ -38,7 +38,7 @@ def started_chromium():
 def person(chromium, server, width=1440, **more):
     """A browser of its own. Fails on an error in the console and on a request to another host."""
     context = chromium.new_context(viewport={"width": width, "height": WIDTHS[width]}, **more)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     errors, elsewhere = [], []
 
     def look_at(request):
