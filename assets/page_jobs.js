@@ -44,18 +44,22 @@ studio.jobs = (() => {
   }
 
   function showRows(jobs) {
-    const ended = jobs.some((job) => !job.live && list.rows.get(job.id)?.live !== false);
-    for (const job of jobs) {
-      list.rows.set(job.id, job);
-      studio.signs.see(job);
-    }
-    if (ended) studio.gallery.refresh();
+    const ended = jobs.filter(note);
+    jobs.forEach(studio.signs.see);
+    if (ended.length) studio.gallery.refresh();
     const all = [...list.rows.values()].sort((one, other) => other.created - one.created);
     const items = all.map(row);
     fill(byId("jobs"), all.map((job) => job.id), () => items);
     byId("jobs-empty").hidden = all.length > 0;
     byId("jobs-more").hidden = !list.next;
     mark();
+  }
+
+  // Whether it has ended since the last look at it, here or where the job is shown.
+  function note(job) {
+    const ended = !job.live && list.rows.get(job.id)?.live !== false;
+    list.rows.set(job.id, job);
+    return ended;
   }
 
   function row(job) {
@@ -95,7 +99,7 @@ studio.jobs = (() => {
   function see(job) {
     // The job that is looked at is asked for more often than the list.
     if (!list.rows.has(job.id)) return;
-    list.rows.set(job.id, job);
+    if (note(job)) studio.gallery.refresh();
     row(job);
   }
 

@@ -5,6 +5,7 @@ studio.signs = (() => {
   const { byId } = studio.dom;
   const TITLE = "AIO Studio";
   const LONG_SECONDS = 20;
+  const HOLD_MS = 10000; // a hidden tab looks every five seconds
   const ROUND = 56.55; // the circle in the icon, with a radius of 9
   const COLOURS = { running: "#e0a458", done: "#9fd3a8", failed: "#f4a6a8" };
   const ENDINGS = { done: "Done", failed: "Failed", interrupted: "Interrupted" };
@@ -20,17 +21,30 @@ studio.signs = (() => {
     draw();
   }
 
-  function onEnd(job) {
+  async function onEnd(job) {
     if (!(job.state in ENDINGS)) return; // the visitor has cancelled it
     if (away()) ended = job.state === "done" ? "done" : "failed";
-    if (job.elapsed === null || job.elapsed <= LONG_SECONDS || !isFirst(job)) return;
+    if (job.elapsed === null || job.elapsed <= LONG_SECONDS || !(await isFirst(job))) return;
     if (wants("tone")) playTone();
     if (away() && wants("notify") && permission() === "granted") notify(job);
   }
 
+  // Of several tabs only one tells. A job that runs again ends after another time.
   function isFirst(job) {
-    // Of several tabs only one tells. A job that runs again ends after another time.
     const end = `${job.id} ${job.elapsed}`;
+    // Browsers have locks on localhost and over HTTPS.
+    if (!navigator.locks) return claim(end);
+    // Held until other tabs have looked: what one writes, they may read a moment later.
+    return new Promise((tell) => {
+      navigator.locks.request(`aio.told ${end}`, { ifAvailable: true }, (lock) => {
+        const first = lock !== null && claim(end);
+        tell(first);
+        return first && new Promise((done) => setTimeout(done, HOLD_MS));
+      });
+    });
+  }
+
+  function claim(end) {
     if (localStorage.getItem("aio.told") === end) return false;
     localStorage.setItem("aio.told", end);
     return true;

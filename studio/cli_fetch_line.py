@@ -1,9 +1,9 @@
 """The line that shows how far a download is: redrawn on a terminal, elsewhere printed at times."""
 
 import time
-from types import TracebackType
-from typing import Protocol, TextIO
+from typing import Protocol
 
+from studio.cli_line import RedrawnLine
 from studio.weights_hub import FetchProgress
 
 GIGABYTE = 1e9
@@ -24,32 +24,15 @@ class Followed(Protocol):
     def wait(self, seconds: float | None = None) -> object: ...
 
 
-class FetchLine:
+class FetchLine(RedrawnLine):
     """Follows one download. Ctrl+C stops it; what has arrived is kept."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._alive = stream.isatty()
-        self._drawn = False
-
-    def __enter__(self) -> "FetchLine":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._alive and self._drawn:
-            self._stream.write("\n")
 
     def follow(self, download: Followed) -> None:
         """Until it has ended. Raises what the download raises."""
         seconds = _TERMINAL_SECONDS if self._alive else _LOG_SECONDS
         try:
             while not _is_over(download):
-                self._draw(download.progress)
+                self.redraw(line(download.progress))
                 until = time.monotonic() + seconds
                 while time.monotonic() < until and not _is_over(download):
                     time.sleep(_LOOK_SECONDS)
@@ -57,12 +40,7 @@ class FetchLine:
             download.cancel()
             raise
         download.wait()
-        self._draw(download.progress)
-
-    def _draw(self, progress: FetchProgress) -> None:
-        self._stream.write(f"\r\x1b[K{line(progress)}" if self._alive else f"{line(progress)}\n")
-        self._stream.flush()
-        self._drawn = True
+        self.redraw(line(download.progress))
 
 
 def _is_over(download: Followed) -> bool:

@@ -14,6 +14,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 # It looks for ComfyUI's requirements before those that cannot be loaded are hidden.
 import comfy_here
+import page_visit
 import pytest
 from comfy_runs import ComfyRuns
 from requests_of_modes import Media
@@ -115,3 +116,10 @@ def hub(tmp_path, monkeypatch):
 
     with connected(LocalHub(), tmp_path / "cache", monkeypatch) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    # No longer than a module: its event loop would stand in the way of ComfyUI's.
+    with page_visit.started_chromium() as browser:
+        yield browser

@@ -12,19 +12,12 @@ from page_visit import (
     person,
     picture,
     shown,
-    started_chromium,
     wait_for_state,
 )
 
 from studio.home import Home
 
 pytestmark = NEEDS_CHROMIUM
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with started_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from page_visit import (
     person,
     picture,
     shown,
-    started_chromium,
     wait_for_state,
 )
 from PIL import Image
@@ -27,12 +26,6 @@ from studio.modes import MODES
 from studio.runner import ItemResult
 
 pytestmark = NEEDS_CHROMIUM
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with started_chromium() as browser:
-        yield browser
 
 
 class Films(Work):

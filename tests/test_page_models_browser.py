@@ -4,15 +4,9 @@ import pytest
 from fetched_models import EPIC, PART, serve_photo, wait_until
 from local_hub import GATED_NOT_ACCEPTED, Fault
 from page_server import Server
-from test_page_browser import (  # noqa: F401
-    ARTEFACTS,
-    WIDTHS,
-    chromium,
-    open_page,
-    person,
-    pytestmark,
-    shown,
-)
+from page_visit import ARTEFACTS, NEEDS_CHROMIUM, WIDTHS, open_page, person, shown
+
+pytestmark = NEEDS_CHROMIUM
 
 CARD = "#photo-preflight"
 DOWNLOAD = "#tab-photo .fetch-place"
@@ -37,7 +31,7 @@ def fits(page):
     return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_weights_are_fetched_by_a_click_and_then_in_the_form(chromium, server, hub):  # noqa: F811
+def test_weights_are_fetched_by_a_click_and_then_in_the_form(chromium, server, hub):
     serve_photo(hub, 40_000)
     hub.fail(PART, Fault(stall=15_000))
     with person(chromium, server) as context:
@@ -78,7 +72,7 @@ def test_weights_are_fetched_by_a_click_and_then_in_the_form(chromium, server, h
         picture(page, "models-done-1440")
 
 
-def test_failure_is_a_card_with_its_link_and_another_try(chromium, server, hub):  # noqa: F811
+def test_failure_is_a_card_with_its_link_and_another_try(chromium, server, hub):
     serve_photo(hub)
     hub.fail(EPIC.repo, GATED_NOT_ACCEPTED)
     with person(chromium, server, 390) as context:
@@ -94,7 +88,7 @@ def test_failure_is_a_card_with_its_link_and_another_try(chromium, server, hub):
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-def test_panel_lists_fetches_and_unloads(chromium, server, hub, width):  # noqa: F811
+def test_panel_lists_fetches_and_unloads(chromium, server, hub, width):
     serve_photo(hub)
     with person(chromium, server, width) as context:
         page = open_page(context, server)

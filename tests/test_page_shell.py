@@ -11,7 +11,6 @@ from page_visit import (
     open_page,
     opened_drawer,
     person,
-    started_chromium,
     wait_for_state,
 )
 
@@ -21,12 +20,6 @@ pytestmark = NEEDS_CHROMIUM
 
 FOCUSED = "document.activeElement.id"
 PLACES = "[...document.querySelectorAll('#form, #result')].map((one) => one.inert)"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with started_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
