@@ -63,6 +63,8 @@ def _take_all(chromium: str) -> None:
         _make(page, "t2v", "a red circle moving left")
         for width, height in WIDTHS.items():
             page.set_viewport_size({"width": width, "height": height})
+            # From the prompt on; the page has moved to the Generate button.
+            page.evaluate("scrollTo(0, 0)")
             page.wait_for_timeout(800)
             page.screenshot(path=PICTURES / f"page-{width}.png")
         browser.close()
