@@ -12,6 +12,7 @@ from studio.engine import ENGINES
 from studio.errors import BadInput, StudioError
 from studio.home import Home, home_at
 from studio.hosts import keep_hub_cache, this_host
+from studio.weights_mirror import use_writable_cache
 
 PORT = 7860
 
@@ -42,6 +43,8 @@ def prepare_gradio(home: Home) -> None:
 def _serve(options: argparse.Namespace) -> None:
     home, host = home_at(options.home), this_host()
     keep_hub_cache(host, home.root)
+    if host.preloads:
+        use_writable_cache(home.root)
     _require_engine(options.engine)
     _require_free(_host(options), options.port)
     if options.listen and not options.auth:

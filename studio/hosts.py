@@ -28,6 +28,8 @@ class Host:
     """
     strangers: bool = False
     """Whether others than the owner open the page, which then tells nothing of the machine."""
+    preloads: bool = False
+    """Whether the Hub's cache was filled before the start, by another user."""
     prunes: bool = False
     """Whether old outputs are deleted, because the disk is small and nobody looks after it."""
 
@@ -36,8 +38,8 @@ HOSTS: Mapping[HostId, Host] = {
     host.id: host
     for host in (
         Host("local", "this machine"),
-        Host("space", "a Space", homes=("/data",), strangers=True, prunes=True),
-        Host("zero", "a ZeroGPU Space", homes=("/data",), strangers=True, prunes=True),
+        Host("space", "a Space", ("/data",), strangers=True, preloads=True, prunes=True),
+        Host("zero", "a ZeroGPU Space", ("/data",), strangers=True, preloads=True, prunes=True),
         # The volume whose name says what it is for goes before any other.
         Host("modal-notebook", "a Modal notebook", ("/mnt/*models*", "/mnt/*"), on_volume=True),
         Host("modal-app", "a Modal app", ("/mnt/*",), on_volume=True, strangers=True),

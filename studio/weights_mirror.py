@@ -6,6 +6,7 @@ before any library reads HF_HOME, so nothing is imported here that could.
 """
 
 import os
+from collections.abc import MutableMapping
 from pathlib import Path
 
 from studio import disk
@@ -13,6 +14,21 @@ from studio.errors import BadInput
 
 _BIG = {"blobs", "snapshots"}
 _SKIPPED = {".locks"}
+
+
+def use_writable_cache(home: Path, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Where a part of the Hub's cache cannot be written, has a mirror of it in `home` used instead.
+
+    A Space's cache is filled before its start, by another user. Must run before any library reads
+    HF_HOME. Raises BadInput.
+    """
+    own = Path(environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface") / "hub"
+    if "HF_HUB_CACHE" in environ or not own.is_dir():
+        return
+    if all(os.access(folder, os.W_OK) for folder in (own, *own.glob("*--*"))):
+        return
+    mirror_cache(own, home / "huggingface" / "hub")
+    environ["HF_HOME"] = str(home / "huggingface")
 
 
 def mirror_cache(source: Path, target: Path) -> None:

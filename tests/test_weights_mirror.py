@@ -17,7 +17,7 @@ from local_hub import COMMIT, NEXT_COMMIT, weights
 
 from studio.errors import BadInput
 from studio.weights_hub import HubFile, Patience, fetch_all
-from studio.weights_mirror import mirror_cache
+from studio.weights_mirror import mirror_cache, use_writable_cache
 
 REPO = "org/model"
 MODEL = "split/model.safetensors"
@@ -194,6 +194,29 @@ def test_mirror_of_files_that_another_user_owns(hub, preload, place, mode):
     assert (home / "hub").stat().st_uid == user and tree(preload) == before
 
 
+def use_and_check(preload, home):
+    environ = {"HF_HOME": str(preload.parent)}
+    use_writable_cache(home, environ)
+    assert environ == {"HF_HOME": str(home / "huggingface")}
+    check_mirror(home / "huggingface" / "hub")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_cache_that_cannot_be_written_is_used_by_its_mirror(hub, preload, place):
+    home = place / "home"
+    home.mkdir(mode=0o777)
+    home.chmod(0o777)
+    as_nobody(use_and_check, preload, home)
+
+
+@pytest.mark.parametrize("environ", [{}, {"HF_HUB_CACHE": "/somewhere"}])
+def test_cache_that_can_be_written_is_used_as_it_is(hub, preload, place, environ):
+    before = {"HF_HOME": str(preload.parent), **environ}
+    after = dict(before)
+    use_writable_cache(place / "home", after)
+    assert after == before and not (place / "home").exists()
+
+
 def test_mirror_of_ten_thousand_files_is_quick(memory):
     cache = memory / "preload" / "hub"
     for number in range(5):
@@ -222,7 +245,7 @@ def test_mirror_tells_why_it_cannot(preload, place):
 
 def test_mirror_imports_nothing_that_reads_the_cache(place):
     program = (
-        "import sys; from studio.weights_mirror import mirror_cache;"
+        "import sys; from studio.weights_mirror import mirror_cache, use_writable_cache;"
         "print(*({'huggingface_hub', 'torch', 'gradio', 'diffusers'} & set(sys.modules)))"
     )
     root = Path(__file__).parent.parent
