@@ -24,8 +24,10 @@ studio.fetching = (() => {
       if (turn !== turns) return;
     }
     if (now.fetch?.live) timer = setTimeout(watch, document.hidden ? HIDDEN_MS : LIVE_MS);
-    else if (!now.memoryKnown && ++looks < MEMORY_LOOKS) timer = setTimeout(watch, MEMORY_MS);
+    else if (!now.memoryKnown && ++looks < MEMORY_LOOKS) timer = setTimeout(watchSeen, MEMORY_MS);
   }
+
+  const watchSeen = () => document.hidden || watch(); // once it is seen again, it looks by itself
 
   function look(answer) {
     const was = now.fetch;
@@ -156,7 +158,7 @@ studio.fetching = (() => {
       const panel = pressed.closest("#models-panel");
       if (panel) reveal(panel.querySelector("[data-fetching]"));
     });
-    document.addEventListener("visibilitychange", () => document.hidden || watch());
+    document.addEventListener("visibilitychange", watchSeen);
     studio.models.start();
     watch();
   }
