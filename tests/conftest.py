@@ -123,3 +123,27 @@ def chromium():
     # No longer than a module: its event loop would stand in the way of ComfyUI's.
     with page_visit.started_chromium() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A page for the tests of one module."""
+    from page_server import Server
+
+    started = Server(Home(tmp_path_factory.mktemp("page-home")))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def slow(server):
+    """Jobs with "slow" in their prompt wait; calling this lets them end."""
+    server.work.go_on.clear()
+    yield server.work.go_on.set
+    server.work.go_on.set()
+
+
+@pytest.fixture
+def visitor(server):
+    with server.visitor() as client:
+        yield client

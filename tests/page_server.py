@@ -91,6 +91,7 @@ class Server:
                     client.post(f"/jobs/{job_id}/cancel")
 
     def stop(self):
+        self.work.go_on.set()
         self.studio.runner.stop()
         self.page.close()
         os.environ["GRADIO_TEMP_DIR"] = self._uploads_of_another

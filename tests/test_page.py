@@ -17,7 +17,6 @@ from PIL import Image
 
 import app
 from studio.families import LTX
-from studio.home import Home
 from studio.jobs import Failure, JobTable
 from studio.modes import MODES
 from studio.page_job import job_view
@@ -25,19 +24,6 @@ from studio.page_read_out import read_out
 from studio.page_values import form_values
 
 ROOT = Path(app.__file__).parent
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(Home(tmp_path_factory.mktemp("page-home")))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def visitor(server):
-    with server.visitor() as client:
-        yield client
 
 
 @cache

@@ -1,6 +1,5 @@
 """The page in a real Chromium: what a person sees and does."""
 
-import pytest
 from page_server import Server
 from page_visit import (
     ARTEFACTS,
@@ -15,16 +14,7 @@ from page_visit import (
     wait_for_state,
 )
 
-from studio.home import Home
-
 pytestmark = NEEDS_CHROMIUM
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(Home(tmp_path_factory.mktemp("browser-home")))
-    yield server
-    server.stop()
 
 
 def test_page_fits_phone_tablet_and_desk(chromium, server):

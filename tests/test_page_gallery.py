@@ -8,30 +8,15 @@ import av
 import httpx
 import numpy as np
 import pytest
-from page_server import Server
 from PIL import Image
 from recipe_samples import A1111_REAL, write_foreign_png, write_our_clip, write_picture
 from test_page import call, submit, wait_for
 
 from studio import page_gallery_routes
 from studio.fields import LoraControl
-from studio.home import Home
 from studio.modes import MODES
 
 XSS = '<img src=x onerror="window.hacked=1">'
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(Home(tmp_path_factory.mktemp("gallery-home")))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def visitor(server):
-    with server.visitor() as client:
-        yield client
 
 
 def make(client, prompt="a cat", mode_id="photo", **values):

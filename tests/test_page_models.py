@@ -53,12 +53,6 @@ def change(server, **parts):
         object.__setattr__(server.studio, name, part)
 
 
-@pytest.fixture
-def visitor(server):
-    with server.visitor() as client:
-        yield client
-
-
 def progress(visitor, *states):
     fetch = visitor.get("/fetch").json()["fetch"]
     return fetch if fetch and fetch["state"] in states else None

@@ -4,7 +4,6 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from page_server import Server
 from page_visit import (
     NEEDS_CHROMIUM,
     generate,
@@ -14,28 +13,10 @@ from page_visit import (
     wait_for_state,
 )
 
-from studio.home import Home
-
 pytestmark = NEEDS_CHROMIUM
 
 FOCUSED = "document.activeElement.id"
 PLACES = "[...document.querySelectorAll('#form, #result')].map((one) => one.inert)"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(Home(tmp_path_factory.mktemp("shell-home")))
-    yield server
-    server.work.go_on.set()
-    server.stop()
-
-
-@pytest.fixture
-def slow(server):
-    """Jobs with "slow" in their prompt wait; calling this lets them end."""
-    server.work.go_on.clear()
-    yield server.work.go_on.set
-    server.work.go_on.set()
 
 
 def wait_closed(page):
