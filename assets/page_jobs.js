@@ -2,7 +2,7 @@
 studio.jobs = (() => {
   "use strict";
 
-  const { byId, make, fill, ask, chip, reveal, timeOf } = studio.dom;
+  const { byId, make, fill, ask, button, chip, reveal, timeOf } = studio.dom;
   const LIVE_MS = 2000;
   const HIDDEN_MS = 5000; // for the title and the notification
   const IDLE_MS = 15000; // jobs of other tabs
@@ -47,12 +47,27 @@ studio.jobs = (() => {
     const ended = jobs.filter(note);
     jobs.forEach(studio.signs.see);
     if (ended.length) studio.gallery.refresh();
-    const all = [...list.rows.values()].sort((one, other) => other.created - one.created);
+    const all = [...list.rows.values()].sort(order);
     const items = all.map(row);
-    fill(byId("jobs"), all.map((job) => job.id), () => items);
+    keepingFocus(() => fill(byId("jobs"), all.map((job) => job.id), () => items));
     byId("jobs-empty").hidden = all.length > 0;
     byId("jobs-more").hidden = !list.next;
     mark();
+  }
+
+  // What runs, the queue as it will be run, then what has ended, newest first.
+  function order(one, other) {
+    const rank = (job) => (job.state === "running" ? 0 : job.live ? 1 : 2);
+    return rank(one) - rank(other) || (one.position || 0) - (other.position || 0)
+      || other.created - one.created;
+  }
+
+  function keepingFocus(change) {
+    const focused = document.activeElement;
+    change();
+    if (focused !== document.activeElement && focused.isConnected) {
+      focused.focus({ preventScroll: true });
+    }
   }
 
   // Whether it has ended since the last look at it, here or where the job is shown.
@@ -68,12 +83,14 @@ studio.jobs = (() => {
     const item = list.items.get(job.id);
     const place = job.position ? `number ${job.position}`
       : job.state === "running" ? `${job.percent} %` : timeOf(job.created);
-    fill(item.firstElementChild, [job.state, place], () => [
+    const [link, orders] = item.children;
+    fill(link, [job.state, place], () => [
       chip(job),
       make("span", { className: "tag", textContent: job.tag }),
       make("span", { className: "name", textContent: job.prompt }),
       make("span", { className: "meta", textContent: place }),
     ]);
+    fill(orders, [job.live, job.state], () => (job.live ? ordersFor(job) : []));
     return item;
   }
 
@@ -85,7 +102,28 @@ studio.jobs = (() => {
       studio.job.open(job.id);
       reveal(byId("job-title"));
     });
-    return make("li", { data: { id: job.id } }, link);
+    return make("li", { data: { id: job.id } }, link, make("span", { className: "orders" }));
+  }
+
+  function ordersFor(job) {
+    const order = (sign, label, what) => button(sign, () => give(job, what), {
+      className: "plain small", title: label, ariaLabel: `${label}: ${job.prompt}` });
+    return [
+      ...(job.state === "queued" ? [order("↑", "Sooner", "move/sooner"),
+        order("↓", "Later", "move/later")] : []),
+      order("×", "Cancel", "cancel"),
+    ];
+  }
+
+  async function give(job, what) {
+    try {
+      const answer = await ask(`jobs/${job.id}/${what}`, "POST");
+      if (!answer.ok) studio.actions.say(answer.error);
+    } catch {
+      studio.actions.say("The studio does not answer. Try again in a moment.");
+    }
+    await watch();
+    if (studio.job.current.id === job.id) studio.job.watch();
   }
 
   function mark(id = studio.job.current.id) {

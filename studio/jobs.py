@@ -10,6 +10,7 @@ from typing import Any
 
 from studio.errors import StudioError
 from studio.inputs import InputFile
+from studio.jobs_queue import Direction, end_of_queue, move, places_of
 from studio.jobs_rows import (
     CancelOutcome,
     Extent,
@@ -93,7 +94,7 @@ class JobTable:
                     to_json(params),
                     str(seed),
                     inputs_to_json(inputs),
-                    _end_of_queue(connection),
+                    end_of_queue(connection),
                     self._now(),
                 ),
             )
@@ -122,7 +123,7 @@ class JobTable:
                 "UPDATE jobs SET state = 'queued', position = ?, started = NULL, finished = NULL,"
                 " stages = '{}', stage = NULL, step = 0, steps = 0, fraction = 0, forecast = NULL,"
                 " notes = '[]', failure = NULL, cancel_requested = 0 WHERE id = ?",
-                (_end_of_queue(connection), job_id),
+                (end_of_queue(connection), job_id),
             )
             connection.execute(
                 "UPDATE items SET state = 'queued', failure = NULL, timings = '{}'"
@@ -144,6 +145,14 @@ class JobTable:
                 connection.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job_id,))
                 return CancelOutcome.STOPPING
             return CancelOutcome.HAD_FINISHED
+
+    def move(self, owner: str, job_id: str, direction: Direction) -> bool:
+        """Moves a queued job past the owner's next one in that direction, and past no other.
+
+        Returns False where there is none, and for a job that is not the owner's or not queued.
+        """
+        with self._file.writing() as connection:
+            return move(connection, owner, job_id, direction)
 
     # Looking at jobs
 
@@ -183,10 +192,7 @@ class JobTable:
     def queue_positions(self, owner: str) -> dict[str, int]:
         """Where the owner's queued jobs stand among everybody's, 1 being next; by job id."""
         with self._file.reading() as connection:
-            rows = connection.execute(
-                "SELECT id, owner FROM jobs WHERE state = 'queued' ORDER BY position"
-            ).fetchall()
-        return {row["id"]: place for place, row in enumerate(rows, 1) if row["owner"] == owner}
+            return places_of(connection, owner)
 
     def stage_seconds(
         self, mode: str, preset: str | None, engine: str, weights: str, limit: int = 20
@@ -353,11 +359,6 @@ class JobTable:
 
 def _marks(count: int) -> str:
     return ", ".join("?" * count)
-
-
-def _end_of_queue(connection: sqlite3.Connection) -> float:
-    query = "SELECT COALESCE(MAX(position), 0) + 1 FROM jobs WHERE state = 'queued'"
-    return float(connection.execute(query).fetchone()[0])
 
 
 def _select(

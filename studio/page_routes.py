@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio.errors import BadInput, StudioError
 from studio.inputs import input_path, stored_input
 from studio.jobs import CancelOutcome, Job
+from studio.jobs_queue import Direction
 from studio.page_job import CANCELLED, job_view, row_view
 from studio.studio import Studio
 
@@ -126,6 +128,7 @@ class PageRoutes:
             Route("/jobs", self.list_jobs),
             Route("/jobs/{job_id}", self.show_job),
             Route("/jobs/{job_id}/cancel", self.cancel, methods=["POST"]),
+            Route("/jobs/{job_id}/move/{direction}", self.move, methods=["POST"]),
             Route("/jobs/{job_id}/rerun", self.rerun, methods=["POST"]),
             Route("/media/{job_id}/{item:int}", self.output),
             Route("/media/{job_id}/input/{control}/{number:int}", self.input),
@@ -168,6 +171,16 @@ class PageRoutes:
         outcome = self._studio.runner.cancel(owner, request.path_params["job_id"])
         status = 404 if outcome is CancelOutcome.UNKNOWN else 200
         return answer({"outcome": outcome.value, "sentence": CANCELLED[outcome]}, status)
+
+    def move(self, request: Request) -> Response:
+        """Has a waiting job run before or after the owner's next one: "sooner" or "later"."""
+        if not is_same_origin(request.headers):
+            return foreign()
+        job, direction = self._job(request), request.path_params["direction"]
+        if job is None or direction not in get_args(Direction):
+            return not_found()
+        self._studio.table.move(job.owner, job.id, direction)
+        return answer({"position": self._studio.table.queue_positions(job.owner).get(job.id)})
 
     def rerun(self, request: Request) -> Response:
         """Makes what is unfinished of a job again; with `?item=` only that one."""

@@ -138,9 +138,8 @@ def server(tmp_path_factory):
 @pytest.fixture
 def slow(server):
     """Jobs with "slow" in their prompt wait; calling this lets them end."""
-    server.work.go_on.clear()
     yield server.work.go_on.set
-    server.work.go_on.set()
+    server.end_slow_jobs()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import io
 import os
 import socket
 import threading
+import time
 from contextlib import contextmanager
 
 import httpx
@@ -90,8 +91,15 @@ class Server:
                 for job_id in live:
                     client.post(f"/jobs/{job_id}/cancel")
 
-    def stop(self):
+    def end_slow_jobs(self):
+        """Has all that wait end; those that come later wait again."""
         self.work.go_on.set()
+        end = time.monotonic() + 30
+        while self.studio.table.has_work() and time.monotonic() < end:
+            time.sleep(0.02)
+        self.work.go_on.clear()
+
+    def stop(self):
         self.studio.runner.stop()
         self.page.close()
         os.environ["GRADIO_TEMP_DIR"] = self._uploads_of_another

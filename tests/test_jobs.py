@@ -222,6 +222,27 @@ def test_mark_interrupted_ends_running_jobs_only(table: JobTable):
     assert table.get(queued.id) == queued
 
 
+def test_move_changes_places_among_the_owners_jobs_only(table: JobTable):
+    first, his, second, third = (submit(table, owner) for owner in ("ann", "bob", "ann", "ann"))
+    assert table.move("ann", third.id, "sooner")
+    assert table.queue_positions("ann") == {first.id: 1, third.id: 3, second.id: 4}
+    assert table.move("ann", first.id, "later")
+    assert table.queue_positions("ann") == {third.id: 1, first.id: 3, second.id: 4}
+    assert table.queue_positions("bob") == {his.id: 2}
+    assert table.claim_next().id == third.id
+
+
+def test_move_refuses_the_ends_and_what_is_not_the_owners_or_not_queued(table: JobTable):
+    running, first, last = (submit(table) for _ in range(3))
+    table.claim(running.id)
+    assert not table.move("ann", first.id, "sooner")
+    assert not table.move("ann", last.id, "later")
+    assert not table.move("bob", last.id, "sooner")
+    assert not table.move("ann", running.id, "later")
+    assert not table.move("ann", "unknown", "later")
+    assert list(table.queue_positions("ann")) == [first.id, last.id]
+
+
 def test_rerun_queues_what_is_left_and_keeps_what_is_done(table: JobTable):
     job = submit(table, items=(CAT, DOG), mode="edit", inputs={"image": (CAT, DOG)})
     waiting = submit(table)

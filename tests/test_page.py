@@ -171,6 +171,20 @@ def press_generate(client, mode_id, **values):
     )
 
 
+def test_waiting_job_is_moved_by_its_owner_only(visitor, server, slow):
+    running, first, second = (submit(visitor, f"slow {number}") for number in range(3))
+    wait_for(visitor, running, "running")
+    path = f"/jobs/{second}/move"
+    with server.visitor() as other:
+        assert other.post(f"{path}/sooner").status_code == 404
+    foreign = {"Origin": "https://elsewhere.example"}
+    assert visitor.post(f"{path}/sooner", headers=foreign).status_code == 403
+    assert visitor.post(f"{path}/away").status_code == 404
+    assert visitor.get(f"/jobs/{second}").json()["position"] == 2
+    assert visitor.post(f"{path}/sooner").json() == {"position": 1}
+    assert visitor.get(f"/jobs/{first}").json()["position"] == 2
+
+
 def test_form_queues_a_job(visitor):
     answer = press_generate(visitor, "photo", prompt="a cat", seed="7", width="256")
     job = wait_for(visitor, answer.json()["data"][0]["job"], "done")

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 from page_visit import (
+    ARTEFACTS,
     NEEDS_CHROMIUM,
     generate,
     open_page,
@@ -287,3 +288,32 @@ def test_time_is_told_before_and_during_a_job(chromium, server, slow):
         page.wait_for_selector("#job .meta >> text=/[0-9.]+ s · (about .* left|almost done)/")
         slow()
         wait_for_state(page, "done")
+
+
+# The queue
+
+
+def test_queue_is_put_in_order_and_emptied_from_the_list(chromium, server, slow):
+    def listed():
+        return page.locator("#jobs li .name").all_inner_texts()[:3]
+
+    with person(chromium, server, 390) as context:
+        page = open_page(context, server)
+        for prompt in ("slow runs", "slow first", "slow second"):
+            generate(page, "photo", prompt)
+        page.wait_for_selector('#jobs li:nth-child(3) >> text="number 2"')
+        assert listed() == ["slow runs", "slow first", "slow second"]
+        sooner = page.get_by_role("button", name="Sooner: slow second")
+        sooner.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_selector('#jobs li:nth-child(2) >> text="slow second"')
+        assert listed() == ["slow runs", "slow second", "slow first"]
+        assert sooner.evaluate("(button) => button === document.activeElement")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        ARTEFACTS.mkdir(exist_ok=True)
+        page.locator("#jobs").screenshot(path=ARTEFACTS / "queue-390.png")
+        page.get_by_role("button", name="Cancel: slow second").click()
+        page.wait_for_selector('#jobs li:has-text("slow second") .chip[data-state="cancelled"]')
+        assert page.get_by_role("button", name="Sooner: slow second").count() == 0
+        slow()
+        page.wait_for_selector('#jobs li:has-text("slow first") .chip[data-state="done"]')
