@@ -22,8 +22,12 @@ Object.assign(studio, (() => {
     if (mode !== addressedMode()) address("mode", mode);
     byId("notice").textContent = "";
     studio.shell.closeDrawer();
+    count(mode);
     return { __type__: "update", selected: mode };
   }
+
+  // What would come of the form as it is filled in now.
+  const count = (mode = addressedMode()) => byId(`${mode}-count`)?.click();
 
   function answered(mode, answer) {
     if (!answer) return;
@@ -151,5 +155,5 @@ Object.assign(studio, (() => {
     return update;
   }
 
-  return { start, choose, answered };
+  return { start, choose, count, answered };
 })());

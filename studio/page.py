@@ -18,27 +18,28 @@ from studio.modes import MODES, Mode
 from studio.page_api import add_endpoint, queue_request
 from studio.page_fill import connect_fill
 from studio.page_forms import (
-    NO_LORA,
     PAGE_EVENT,
     Form,
     build_form,
     demo_banner,
     element_id,
     plain_html,
-    weights_labels,
 )
 from studio.page_gallery import GALLERY, RESTORED
 from studio.page_gallery_routes import GalleryRoutes
 from studio.page_models import PANEL
 from studio.page_models_routes import ModelsRoutes
-from studio.page_preflight import preflight_card
+from studio.page_preflight import Card, preflight_card
 from studio.page_read_out import read_out
-from studio.page_refresh import Say, connect_refresh
+from studio.page_refresh import connect_refresh
 from studio.page_routes import PageRoutes
 from studio.page_shell import FIRST_MODE, NOTICE, build_drawer, build_header
 from studio.page_theme import FAVICON, build_head, build_theme
-from studio.page_values import form_values, own_loras, safe_values
+from studio.page_values import form_values, safe_values
 from studio.studio import Studio
+
+Say = Callable[..., Card]
+"""`preflight_card` of a mode and raw values."""
 
 TITLE = "AIO Studio"
 # An upload is copied into the home when its job is queued; what was never used goes after a day.
@@ -87,9 +88,8 @@ def build_page(studio: Studio, engine: str = "", strangers: bool = False) -> gr.
             button.click(None, None, tabs, js=script, **PAGE_EVENT)
         for form in forms:
             _connect(form, studio, engine, answer, say)
-        page.load(_refresh(studio, forms, say), None, _refreshed(forms), **PAGE_EVENT)
         page.load(None, None, tabs, js="() => studio.start()", **PAGE_EVENT)
-        connect_refresh(page, studio, forms, say)
+        connect_refresh(page, studio, forms)
         for mode in MODES.values():
             add_endpoint(studio, engine, mode)
     return page
@@ -180,8 +180,11 @@ def _connect(form: Form, studio: Studio, engine: str, answer: gr.JSON, say: Say)
         js=f"(answer) => studio.answered('{form.mode.id}', answer)",
         **PAGE_EVENT,
     )
+    # Pressed by the script when the form is shown. One event with the changes, so that no older
+    # answer comes after a newer one.
+    count = gr.Button("Count", elem_id=element_id(form.mode, "count"), visible="hidden")
     gr.on(
-        [component.change for component in form.sizing],
+        [count.click, *(component.change for component in form.sizing)],
         _say_numbers(form.mode, studio, say),
         inputs,
         [form.read_out, form.preflight, form.generate],
@@ -226,39 +229,3 @@ def _say_numbers(mode: Mode, studio: Studio, say: Say) -> Callable[..., list[obj
         return [said, card.html, gr.update(value=card.button)]
 
     return say_numbers
-
-
-def _refresh(studio: Studio, forms: list[Form], say: Say) -> Callable[[], list[object]]:
-    """What depends on the files of the home, which may have changed since the page was built."""
-
-    def refresh() -> list[object]:
-        cards = [say(form.mode, {}) for form in forms]
-        return [
-            *(update for form in forms for update in _updates(form, studio)),
-            *(card.html for card in cards),
-            *(gr.update(value=card.button) for card in cards),
-        ]
-
-    return refresh
-
-
-def _refreshed(forms: list[Form]) -> list[gr.components.Component]:
-    """The components that `_refresh` answers for, in its order."""
-    own = [(form.banner, form.read_out, form.weights, *form.loras) for form in forms]
-    return [
-        *(component for components in own for component in components),
-        *(form.preflight for form in forms),
-        *(form.generate for form in forms),
-    ]
-
-
-def _updates(form: Form, studio: Studio) -> list[object]:
-    home, mode = studio.home, form.mode
-    labels = weights_labels(home, mode)
-    loras = [NO_LORA, *((name, name) for name in own_loras(home, mode.family))]
-    return [
-        demo_banner(home, mode),
-        read_out(home, studio.table, mode, {}),
-        gr.update(choices=labels, value=labels[0], visible=len(labels) > 1),
-        *(gr.update(choices=loras) for _ in form.loras),
-    ]

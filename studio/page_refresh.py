@@ -1,70 +1,45 @@
-"""The forms once models have arrived: what they offer and say, with what was filled in kept."""
+"""What the forms offer by the files of the home, which may have come since the page was built."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import gradio as gr
 
-from studio.errors import StudioError
-from studio.page_forms import PAGE_EVENT, Form, demo_banner, weights_labels
-from studio.page_preflight import Card
-from studio.page_read_out import read_out
-from studio.page_values import Raw, form_values, safe_values
+from studio.page_forms import NO_LORA, PAGE_EVENT, Form, demo_banner, weights_labels
+from studio.page_values import own_loras
 from studio.studio import Studio
 from studio.weights import DEMO
 
-Say = Callable[..., Card]
-"""`preflight_card` of a mode and raw values."""
 
+def connect_refresh(page: gr.Blocks, studio: Studio, forms: Sequence[Form]) -> None:
+    """When the page is opened, and by a button that nobody sees, for the page's script to press.
 
-def connect_refresh(page: gr.Blocks, studio: Studio, forms: Sequence[Form], say: Say) -> None:
-    """A button that nobody sees, for the page's script to press."""
+    The numbers of the form that is shown are counted after it.
+    """
     button = gr.Button("Refresh", elem_id="refresh-forms", visible="hidden")
-    inputs = [component for form in forms for component in form.inputs]
-    outputs = [
-        component
-        for form in forms
-        for component in (
-            form.weights,
-            form.banner,
-            form.read_out,
-            form.preflight,
-            form.generate,
-        )
-    ]
 
-    def refresh(*values: object) -> list[object]:
-        waiting = iter(values)
-        updates: list[object] = []
-        for form in forms:
-            own = [next(waiting) for _ in form.inputs]
-            updates += _updates(form, studio, own, say)
-        return updates
+    weights = [form.weights for form in forms]
+    outputs = [one for form in forms for one in (form.weights, form.banner, *form.loras)]
 
-    button.click(refresh, inputs, outputs, preprocess=False, **PAGE_EVENT)
+    def refresh(*chosen: str) -> list[object]:
+        labels = chosen or [""] * len(forms)
+        pairs = zip(forms, labels, strict=True)
+        return [update for form, label in pairs for update in _updates(form, studio, label)]
+
+    opened = page.load(refresh, None, outputs, **PAGE_EVENT)
+    pressed = button.click(refresh, weights, outputs, preprocess=False, **PAGE_EVENT)
+    for event in (opened, pressed):
+        event.then(None, None, None, js="() => studio.count()", **PAGE_EVENT)
     page.load(None, None, None, js="() => studio.fetching.start()", **PAGE_EVENT)
 
 
-def _updates(form: Form, studio: Studio, values: Sequence[object], say: Say) -> Iterator[object]:
+def _updates(form: Form, studio: Studio, chosen: str) -> Iterator[object]:
     home, mode = studio.home, form.mode
     labels = weights_labels(home, mode)
-    raw = _values(form, studio, values)
-    label = _chosen(studio, labels, str(raw["weights"]))
-    now = {**raw, "weights": label}
-    card = say(mode, now)
+    label = _chosen(studio, labels, chosen)
+    loras = [NO_LORA, *((name, name) for name in own_loras(home, mode.family))]
     yield gr.update(choices=labels, value=label, visible=len(labels) > 1)
     yield demo_banner(home, mode, label)
-    yield read_out(home, studio.table, mode, now)
-    yield card.html
-    yield gr.update(value=card.button)
-
-
-def _values(form: Form, studio: Studio, values: Sequence[object]) -> Raw:
-    raw = form_values(form.mode, values)
-    try:
-        return safe_values(form.mode, raw, studio.home)
-    except StudioError:
-        # Whoever starts the job is told.
-        return {"weights": raw["weights"]}
+    yield from (gr.update(choices=loras) for _ in form.loras)
 
 
 def _chosen(studio: Studio, labels: Sequence[str], chosen: str) -> str:

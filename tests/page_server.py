@@ -111,6 +111,35 @@ def studio_with(home, work):
     return Studio(home, table, runner, Fetching(home, Patience(attempts=1)))
 
 
+def answered(client, elem_id="", event="click", **values):
+    """What the page's event changes by the id of the element, the controls as they were built.
+
+    Without an element it is that of the page, which has one where the server answers. `values`
+    are those of the controls with the same id, its dashes written as underscores.
+    """
+    config = client.get("/config").json()
+    props = {one["id"]: one["props"] for one in config["components"]}
+    (found,) = [
+        one
+        for one in config["dependencies"]
+        if one["backend_fn"] and [elem_id, event] in _targets(one, props)
+    ]
+    names = [props[one].get("elem_id") for one in found["inputs"]]
+    values = {name.replace("_", "-"): value for name, value in values.items()}
+    data = [
+        values.get(n, props[i].get("value")) for n, i in zip(names, found["inputs"], strict=True)
+    ]
+    body = {"data": data, "fn_index": found["id"], "session_hash": "test"}
+    answer = client.post("/gradio_api/run/predict", json=body)
+    assert answer.status_code == 200, answer.text
+    changed = [props[one].get("elem_id") for one in found["outputs"]]
+    return dict(zip(changed, answer.json()["data"], strict=True))
+
+
+def _targets(dependency, props):
+    return [[props.get(id, {}).get("elem_id", ""), event] for id, event in dependency["targets"]]
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from model_files import put, put_sdxl
-from page_server import Server, free_port, jpeg
+from page_server import Server, answered, free_port, jpeg
 from PIL import Image
 
 import app
@@ -227,27 +227,19 @@ def test_page_lists_the_weights_and_loras_of_the_moment(server, visitor):
         (folder / name).touch()
     put_sdxl(server.home, "my photos.safetensors")
     put(server.home, LTX.variants[0].models[0])
-    config = visitor.get("/config").json()
-    (refresh,) = [
-        one
-        for one in config["dependencies"]
-        if one["backend_fn"] and [event for _, event in one["targets"]] == ["load"]
-    ]
-    body = {"data": [], "fn_index": refresh["id"], "session_hash": "test"}
-    banner, line, weights, lora, *more = visitor.post("/gradio_api/run/predict", json=body).json()[
-        "data"
-    ]
-    assert banner == ""
-    assert "1024 x 1024" in line
+    changed = answered(visitor, event="load")
+    weights, lora = changed["photo-weights"], changed["photo-loras-1"]
+    assert (weights["value"], weights["visible"]) == ("my photos", True)
     assert [label for label, _ in weights["choices"]] == ["my photos", "demo"]
-    assert weights["visible"] is True
     assert [name for _, name in lora["choices"]] == [
         "",
         "Qwen-Image-Lightning-8steps-V1.1.safetensors",
         "mine/soft light.safetensors",
     ]
-    image_lora = more[6]
-    assert [name for _, name in image_lora["choices"]] == ["", "mine/soft light.safetensors"]
+    image_loras = [name for _, name in changed["image-loras-1"]["choices"]]
+    assert image_loras == ["", "mine/soft light.safetensors"]
+    numbers = answered(visitor, "photo-count", photo_weights="my photos")
+    assert "1024 x 1024" in numbers["photo-read-out"]
 
 
 # Jobs

@@ -16,7 +16,7 @@ from fetched_models import (
 )
 from local_hub import GATED_NOT_ACCEPTED, Fault, weights
 from model_files import put
-from page_server import Server
+from page_server import Server, answered
 
 from studio.fetching import Fetching
 from studio.fitting import GIB, Machine
@@ -304,34 +304,17 @@ def test_card_needs_what_the_form_says(server):
 
 def test_forms_choose_the_weights_that_have_come(server, hub, visitor):
     serve_photo(hub)
-    before = refreshed(visitor)["photo-weights"]
+    before = answered(visitor, "refresh-forms")["photo-weights"]
     assert (before["value"], before["visible"]) == ("demo", False)
     start(visitor, PHOTO)
     wait_for(visitor, "done")
-    after = refreshed(visitor)
+    after = answered(visitor, "refresh-forms")
     assert after["photo-weights"]["value"] == "epiCRealism XL"
     assert [label for label, _ in after["photo-weights"]["choices"]] == ["epiCRealism XL", "demo"]
-    assert "Fetch" not in after["photo-preflight"]
     assert after["image-weights"]["value"] == "demo"
-    assert "1024 x 1024" in after["photo-read-out"]
-
-
-def refreshed(client):
-    """What the button that the script presses changes, by the id of the element."""
-    config = client.get("/config").json()
-    components = {one["id"]: one["props"] for one in config["components"]}
-    (button,) = [
-        one
-        for one in config["dependencies"]
-        if [components.get(target, {}).get("elem_id") for target, _ in one["targets"]]
-        == ["refresh-forms"]
-    ]
-    data = [components[one].get("value") for one in button["inputs"]]
-    body = {"data": data, "fn_index": button["id"], "session_hash": "test"}
-    answer = client.post("/gradio_api/run/predict", json=body)
-    assert answer.status_code == 200, answer.text
-    names = [components[one].get("elem_id") for one in button["outputs"]]
-    return dict(zip(names, answer.json()["data"], strict=True))
+    numbers = answered(visitor, "photo-count", photo_weights="epiCRealism XL")
+    assert "Fetch" not in numbers["photo-preflight"]
+    assert "1024 x 1024" in numbers["photo-read-out"]
 
 
 def test_mode_runs_on_what_was_fetched(tmp_path, hub, demo_home):
