@@ -12,6 +12,15 @@ Object.assign(studio, (() => {
     return byId(`nav-${mode}`) ? mode : firstMode();
   }
 
+  const shownMode = () =>
+    document.querySelector("#nav button.mode[aria-current]")?.id.replace("nav-", "");
+
+  // From one form to another, with what was filled in.
+  function go(mode, values) {
+    const from = shownMode();
+    return [choose(mode), ...studio.carry.into(mode, from, values)];
+  }
+
   function choose(mode) {
     for (const one of document.querySelectorAll("#nav button.mode")) {
       if (one.id === `nav-${mode}`) one.setAttribute("aria-current", "page");
@@ -107,6 +116,11 @@ Object.assign(studio, (() => {
     }
   }
 
+  function dressForm() {
+    nameControls();
+    studio.seed.dress();
+  }
+
   function onKey(event) {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     const buttons = [...document.querySelectorAll("#form button.generate")];
@@ -135,8 +149,8 @@ Object.assign(studio, (() => {
   }
 
   function start() {
-    new MutationObserver(nameControls).observe(byId("form"), { childList: true, subtree: true });
-    nameControls();
+    new MutationObserver(dressForm).observe(byId("form"), { childList: true, subtree: true });
+    dressForm();
     studio.shell.start();
     studio.signs.start();
     byId("jobs-more").addEventListener("click", studio.jobs.showOlder);
@@ -155,5 +169,5 @@ Object.assign(studio, (() => {
     return update;
   }
 
-  return { start, choose, count, answered };
+  return { start, go, count, answered };
 })());

@@ -141,7 +141,14 @@ studio.jobs = (() => {
     row(job);
   }
 
+  // Of the newest job of a mode; null where there is none.
+  function lastSeed(mode) {
+    const made = [...list.rows.values()].filter((job) => job.mode === mode && !job.live);
+    made.sort((one, other) => other.created - one.created);
+    return made[0]?.seed ?? null;
+  }
+
   const running = () => [...list.rows.values()].find((job) => job.state === "running");
 
-  return { watch, see, mark, running, showOlder };
+  return { watch, see, mark, running, lastSeed, showOlder };
 })();

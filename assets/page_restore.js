@@ -52,6 +52,11 @@ studio.restore = (() => {
     reveal(card);
   }
 
+  function onExample(event) {
+    const { mode, example, demo } = event.target.closest?.("[data-example]")?.dataset ?? {};
+    if (mode) fill(mode, { example: Number(example), demo: demo === "True" });
+  }
+
   // A file that says how it was made
 
   async function restoreFile(file) {
@@ -100,6 +105,7 @@ studio.restore = (() => {
       if (chosen.files[0]) restoreFile(chosen.files[0]);
       chosen.value = "";
     });
+    document.addEventListener("click", onExample);
     document.addEventListener("dragover", onDrag);
     document.addEventListener("drop", onDrop);
     document.addEventListener("dragleave", onLeave);

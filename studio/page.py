@@ -16,6 +16,7 @@ from studio.errors import BadInput, StudioError
 from studio.inputs import MAX_UPLOAD_BYTES
 from studio.modes import MODES, Mode
 from studio.page_api import add_endpoint, queue_request
+from studio.page_carry import connect_carry
 from studio.page_fill import connect_fill
 from studio.page_forms import (
     PAGE_EVENT,
@@ -23,6 +24,7 @@ from studio.page_forms import (
     build_form,
     demo_banner,
     element_id,
+    examples_row,
     plain_html,
 )
 from studio.page_gallery import GALLERY, RESTORED
@@ -83,9 +85,7 @@ def build_page(studio: Studio, engine: str = "", strangers: bool = False) -> gr.
                 plain_html(GALLERY)
         connect_fill(studio, forms)
         answer = gr.JSON(visible=False)
-        for mode_id, button in buttons.items():
-            script = f"() => studio.choose('{mode_id}')"
-            button.click(None, None, tabs, js=script, **PAGE_EVENT)
+        connect_carry(tabs, buttons, forms)
         for form in forms:
             _connect(form, studio, engine, answer, say)
         page.load(None, None, tabs, js="() => studio.start()", **PAGE_EVENT)
@@ -193,9 +193,9 @@ def _connect(form: Form, studio: Studio, engine: str, answer: gr.JSON, say: Say)
         **PAGE_EVENT,
     )
     form.weights.change(
-        lambda label: demo_banner(studio.home, form.mode, label),
+        lambda label: [say(studio.home, form.mode, label) for say in (demo_banner, examples_row)],
         form.weights,
-        form.banner,
+        [form.banner, form.examples],
         **PAGE_EVENT,
     )
 

@@ -1,4 +1,4 @@
-"""Fills a form: with the settings of a job or of a dropped file, or with a result that is sent on.
+"""Fills a form: with an example, the settings of a job or of a dropped file, or a result sent on.
 
 The page's script has a hidden button for every form, and says with the press what is wanted.
 """
@@ -16,6 +16,7 @@ from gradio.utils import get_upload_folder
 
 from studio import disk
 from studio.errors import BadInput, StudioError
+from studio.examples import FOLDER, examples
 from studio.fields import Field, LoraChoice, LoraControl, MediaControl, NumberControl
 from studio.gallery import Gallery
 from studio.home import Home
@@ -40,7 +41,7 @@ KEEP = gr.skip()
 
 Asked = Mapping[str, object]
 """What the script wants: `wish` of a dropped file, or `job` and `item`, and with `control` and
-`part` only that result in one control."""
+`part` only that result in one control; or `example`, its number, and whether it is a `demo` one."""
 
 
 def connect_fill(studio: Studio, forms: Sequence[Form]) -> None:
@@ -70,6 +71,8 @@ def _filler(studio: Studio, gallery: Gallery, mode: Mode) -> Callable[..., list[
             owner = owner_of(request.cookies)
             if owner is None or not isinstance(asked, Mapping):
                 raise BadInput(NO_OWNER)
+            if "example" in asked:
+                return _example(mode, asked)
             if "control" in asked:
                 return _sent(studio, gallery, owner, mode, asked)
             return _restored(studio, gallery, owner, mode, asked)
@@ -131,6 +134,26 @@ def _media_value(field: MediaControl, paths: Sequence[str]) -> object:
     if field.most > 1:
         return [{"image": file, "caption": None} for file in files]
     return files[0] if files else None
+
+
+# An example
+
+
+def _example(mode: Mode, asked: Asked) -> list[object]:
+    number, among = asked["example"], examples(mode.id, bool(asked.get("demo")))
+    if not isinstance(number, int) or not 0 <= number < len(among):
+        raise BadInput("There is no such example; load the page again.")
+    example = among[number]
+    values: list[object] = []
+    for field in mode.fields:
+        if field.name in example.files and isinstance(field, MediaControl):
+            name = example.files[field.name]
+            values.append(_media_value(field, [_shared(FOLDER / name, name)]))
+        elif field.name == "prompt":
+            values.append(example.prompt)
+        else:
+            values += [KEEP] * _columns(field)
+    return [*values, KEEP, None]
 
 
 # A result that is sent on

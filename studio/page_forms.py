@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from studio.engine import ENGINES, weights_for
+from studio.examples import examples
 from studio.families import FAMILIES
 from studio.fields import (
     ChoiceControl,
@@ -43,6 +44,7 @@ class Form:
     weights: gr.Dropdown
     generate: gr.Button
     banner: gr.HTML
+    examples: gr.HTML
     read_out: gr.HTML
     preflight: gr.HTML
 
@@ -63,6 +65,7 @@ def element_id(mode: Mode, name: str) -> str:
 def build_form(mode: Mode, home: Home, card: Card) -> Form:
     """The form of a mode, laid out where it is called."""
     banner = plain_html(demo_banner(home, mode), elem_classes="banner")
+    tries = plain_html(examples_row(home, mode), elem_classes="examples")
     simple = [field for field in mode.fields if not field.advanced]
     advanced = [field for field in mode.fields if field.advanced]
     built = _lay_out(mode, simple)
@@ -92,6 +95,7 @@ def build_form(mode: Mode, home: Home, card: Card) -> Form:
         weights=weights,
         generate=generate,
         banner=banner,
+        examples=tries,
         read_out=read_out,
         preflight=preflight,
     )
@@ -109,8 +113,7 @@ def weights_labels(home: Home, mode: Mode) -> list[str]:
 
 def demo_banner(home: Home, mode: Mode, label: str = "") -> str:
     """HTML that says that demo weights will run; empty where real ones will."""
-    chosen = [one for one in weights_for(home, mode) if not label or one.label == label]
-    if not chosen or not chosen[0].demo:
+    if not _runs_demo(home, mode, label):
         return ""
     missing = [ENGINES[name] for name in mode.engines if not ENGINES[name].installed(home)]
     hints = "".join(f" {one.label} is not installed. {one.how_to_install}" for one in missing)
@@ -118,6 +121,22 @@ def demo_banner(home: Home, mode: Mode, label: str = "") -> str:
         "<p><strong>Demo weights.</strong> Tiny, random networks show how everything works; the"
         f" real {FAMILIES[mode.family].label} is not in use.{escape(hints)}</p>"
     )
+
+
+def examples_row(home: Home, mode: Mode, label: str = "") -> str:
+    """HTML with a button for each example of the weights."""
+    demo = _runs_demo(home, mode, label)
+    buttons = "".join(
+        f'<button type="button" class="plain" data-example="{number}" data-demo="{demo}"'
+        f' data-mode="{mode.id}">{escape(one.prompt)}</button>'
+        for number, one in enumerate(examples(mode.id, demo))
+    )
+    return f'<div role="group" aria-label="Examples"><span>Try</span>{buttons}</div>'
+
+
+def _runs_demo(home: Home, mode: Mode, label: str) -> bool:
+    chosen = [one for one in weights_for(home, mode) if not label or one.label == label]
+    return bool(chosen) and chosen[0].demo
 
 
 # From a control to its components

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import gradio as gr
 
-from studio.page_forms import NO_LORA, PAGE_EVENT, Form, demo_banner, weights_labels
+from studio.page_forms import NO_LORA, PAGE_EVENT, Form, demo_banner, examples_row, weights_labels
 from studio.page_values import own_loras
 from studio.studio import Studio
 from studio.weights import DEMO
@@ -18,7 +18,9 @@ def connect_refresh(page: gr.Blocks, studio: Studio, forms: Sequence[Form]) -> N
     button = gr.Button("Refresh", elem_id="refresh-forms", visible="hidden")
 
     weights = [form.weights for form in forms]
-    outputs = [one for form in forms for one in (form.weights, form.banner, *form.loras)]
+    outputs = [
+        one for form in forms for one in (form.weights, form.banner, form.examples, *form.loras)
+    ]
 
     def refresh(*chosen: str) -> list[object]:
         labels = chosen or [""] * len(forms)
@@ -39,6 +41,7 @@ def _updates(form: Form, studio: Studio, chosen: str) -> Iterator[object]:
     loras = [NO_LORA, *((name, name) for name in own_loras(home, mode.family))]
     yield gr.update(choices=labels, value=label, visible=len(labels) > 1)
     yield demo_banner(home, mode, label)
+    yield examples_row(home, mode, label)
     yield from (gr.update(choices=loras) for _ in form.loras)
 
 

@@ -18,6 +18,8 @@ SCRIPTS = (
     "page_gallery.js",
     "page_restore.js",
     "page_fetch.js",
+    "page_carry.js",
+    "page_seed.js",
     "page_models.js",
     "page_shell.js",
     "page.js",

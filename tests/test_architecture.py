@@ -34,6 +34,7 @@ FLOORS = (
             "mode_controls",
             "modes",
             "send_to",
+            "examples",
             "needs",
             "registry",
             "model_places",
