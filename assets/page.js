@@ -119,6 +119,7 @@ Object.assign(studio, (() => {
   function dressForm() {
     nameControls();
     studio.seed.dress();
+    studio.crop.draw();
   }
 
   function onKey(event) {
@@ -152,6 +153,7 @@ Object.assign(studio, (() => {
     new MutationObserver(dressForm).observe(byId("form"), { childList: true, subtree: true });
     dressForm();
     studio.shell.start();
+    studio.crop.start(byId("form"));
     studio.signs.start();
     byId("jobs-more").addEventListener("click", studio.jobs.showOlder);
     addEventListener("popstate", onBack);

@@ -24,6 +24,7 @@ from studio.fields import (
 from studio.home import Home
 from studio.modes import Mode
 from studio.page_preflight import Card
+from studio.planning_sizes import CROPPED
 
 UPLOAD_PIXELS = 200
 
@@ -204,7 +205,7 @@ def _upload(mode: Mode, field: MediaControl) -> gr.components.Component:
     """Shows the file and keeps it as it is."""
     common = _common(mode, field)
     common["label"] += "" if field.required else " (optional)"
-    common["elem_classes"] = "takes-files"
+    common["elem_classes"] = ["takes-files", *(["cropped"] if field.role in CROPPED else [])]
     if field.kind == "audio":
         return gr.Audio(type="filepath", **common)
     common["height"] = UPLOAD_PIXELS

@@ -27,11 +27,12 @@ def read_out(home: Home, table: JobTable, mode: Mode, raw: Mapping[str, object])
         request = _request(home, mode, raw)
         plan = plan_item(request, 0)
         figures = _numbers(plan) + _time(table, plan, request.count)
+        size = f"{plan.width}x{plan.height}"
     except StudioError as error:
         return _line(str(error), "warning")
     notes = [note for note in plan.notes if not _repeats(note, plan)]
     lines = [mode.presets[plan.preset].summary, *notes]
-    return _line(figures) + "".join(_line(line, "note") for line in lines)
+    return _line(figures, size=size) + "".join(_line(line, "note") for line in lines)
 
 
 def _is_missing(field: MediaControl, raw: Mapping[str, object]) -> bool:
@@ -68,5 +69,7 @@ def _repeats(note: str, plan: Plan) -> bool:
     return isinstance(plan.task, Clip) and f"{plan.task.frames} frames" in note
 
 
-def _line(text: str, kind: str = "figures") -> str:
-    return f'<p class="{kind}">{escape(text)}</p>'
+def _line(text: str, kind: str = "figures", **data: str) -> str:
+    """`data` is for the page's script."""
+    more = "".join(f' data-{name}="{value}"' for name, value in data.items())
+    return f'<p class="{kind}"{more}>{escape(text)}</p>'

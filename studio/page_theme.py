@@ -20,6 +20,7 @@ SCRIPTS = (
     "page_fetch.js",
     "page_carry.js",
     "page_seed.js",
+    "page_crop.js",
     "page_models.js",
     "page_shell.js",
     "page.js",

@@ -1,7 +1,16 @@
 """Filling a form in a real Chromium: examples, the seed, what goes along to the next mode."""
 
 import pytest
-from page_visit import ARTEFACTS, NEEDS_CHROMIUM, generate, open_page, person, shown, wait_for_state
+from page_visit import (
+    ARTEFACTS,
+    NEEDS_CHROMIUM,
+    generate,
+    open_page,
+    person,
+    picture,
+    shown,
+    wait_for_state,
+)
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -64,6 +73,37 @@ def test_prompt_and_settings_go_along_to_the_next_mode(chromium, server):
         negative = page.input_value("#t2v-negative textarea")
         choose(page, "photo")
         assert page.input_value("#photo-negative textarea") != negative
+
+
+def test_what_is_cut_off_is_shown_over_the_picture(chromium, server, tmp_path):
+    tall = picture(tmp_path, "tall.png", (100, 400))
+    with person(chromium, server) as context:
+        page = open_page(context, server, "?mode=i2v")
+        page.set_input_files("#i2v-image input[type=file]", tall)
+        page.wait_for_selector("#i2v-read-out .figures[data-size]")
+        page.wait_for_selector("#i2v-image img")
+        page.wait_for_timeout(300)
+        assert page.locator(".crop").count() == 0  # it is made in the picture's shape
+        choose_shape(page, "i2v", "Square 1:1")
+        page.wait_for_selector("#i2v-image .crop", state="attached")
+        boxes = page.evaluate("""() => ["#i2v-image .crop", "#i2v-image img"].map((one) => {
+          const { left, top, width, height } = document.querySelector(one).getBoundingClientRect();
+          return [left + width / 2, top + height / 2, width, height]; })""")
+        frame, image = boxes
+        assert frame[:2] == pytest.approx(image[:2], abs=2)
+        width, height = map(
+            int, page.get_attribute("#i2v-read-out .figures", "data-size").split("x")
+        )
+        assert frame[2] / frame[3] == pytest.approx(width / height, rel=0.05)
+        assert frame[3] < image[3] / 2
+        page.locator("#i2v-image").screenshot(path=ARTEFACTS / "crop-1440.png")
+        choose_shape(page, "i2v", "As the picture")
+        page.wait_for_selector(".crop", state="detached")
+
+
+def choose_shape(page, mode_id, label):
+    page.click(f"#{mode_id}-shape input")
+    page.click(f"[role=option] >> text={label}")
 
 
 def test_seed_is_kept_and_drawn_anew(chromium, server):
