@@ -94,7 +94,8 @@ studio.job = (() => {
       ? `Stage ${stage.stage} of ${stage.stages}: ${stage.label}${step}`
       : job.position ? `Number ${job.position} in the queue` : "Getting ready";
     const times = [job.elapsed !== null && duration(job.elapsed), job.left];
-    return { percent: job.percent, where, times: times.filter(Boolean).join(" · ") };
+    return { percent: job.percent, where, times: times.filter(Boolean).join(" · "),
+      memory: job.memory };
   }
 
   function buildProgress(progress) {
@@ -103,7 +104,8 @@ studio.job = (() => {
     bar.setAttribute("aria-label", "Progress");
     return [bar, make("p", { className: "line meta" },
       make("span", { textContent: progress.where }),
-      make("span", { textContent: progress.times }))];
+      make("span", { textContent: progress.times })),
+    progress.memory && make("p", { className: "meta", textContent: progress.memory })];
   }
 
   function actions(job) {
@@ -149,9 +151,24 @@ studio.job = (() => {
     }
     if (failure.details) {
       card.append(make("details", {}, make("summary", { textContent: "Details" }),
-        make("pre", { textContent: failure.details })));
+        make("pre", { textContent: failure.details })), copyButton(failure));
     }
     return card;
+  }
+
+  // For whoever asks somebody about it.
+  function copyButton(failure) {
+    const text = [failure.sentence, failure.stage && `Stage: ${failure.stage}`, failure.details];
+    const copy = async () => {
+      try {
+        await navigator.clipboard.writeText(text.filter(Boolean).join("\n\n"));
+        copied.textContent = "Copied";
+      } catch { // only on localhost and over HTTPS is there a clipboard
+        copied.textContent = "Open the details and copy them from there";
+      }
+    };
+    const copied = button("Copy the details", copy);
+    return copied;
   }
 
   // Results
@@ -208,6 +225,7 @@ studio.job = (() => {
       Preset: job.preset,
       "Made with": [item.engine, weights].filter(Boolean).join(", "),
       Took: duration(item.took),
+      "Of that": item.stages.map((one) => `${one.label} ${duration(one.seconds)}`).join(" · "),
     };
     const list = make("dl", { className: "facts" });
     for (const [name, value] of Object.entries(rows)) {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from studio.errors import BadInput
-from studio.events import Emit
+from studio.events import Emit, MemoryUsed
 from studio.home import Home
 from studio.modes import Mode
 from studio.plan import Plan
@@ -55,6 +55,13 @@ def _comfy(home: Home) -> Engine:
     from studio.comfy_engine import ComfyEngine
 
     return ComfyEngine(home)
+
+
+def memory_used() -> MemoryUsed:
+    """How full the engines' device is. Imports torch, as they do."""
+    from studio.torch_machine import memory_used
+
+    return memory_used()
 
 
 def _check_graph(home: Home, plan: Plan) -> None:

@@ -35,11 +35,20 @@ class Note:
 
 
 @dataclass(frozen=True)
+class MemoryUsed:
+    """How full the device is now, with what other programs hold: "VRAM" or "RAM", in bytes."""
+
+    kind: str
+    used: int
+    total: int
+
+
+@dataclass(frozen=True)
 class StillAtWork:
     """Nothing new: lets `emit` stop a step that takes long. May come from another thread."""
 
 
-Event = StageStarted | StepDone | PreviewReady | Note | StillAtWork
+Event = StageStarted | StepDone | PreviewReady | Note | MemoryUsed | StillAtWork
 
 Emit = Callable[[Event], None]
 """Called by the engine at least once a step. Raises `Cancelled` when the job must stop."""

@@ -4,8 +4,10 @@ import zlib
 from collections.abc import Collection, Mapping
 
 from studio.estimates import about
+from studio.events import MemoryUsed
 from studio.jobs import CancelOutcome, Failure, Item, Job, State
 from studio.modes import MODES, Mode
+from studio.weights_hub import GIGABYTE
 
 View = dict[str, object]
 """A JSON object."""
@@ -55,11 +57,12 @@ def job_view(
     now: float,
     tell_details: bool,
     gone: Collection[str] = (),
+    memory: MemoryUsed | None = None,
 ) -> View:
     """All that the page shows of a job.
 
-    `tell_details` adds tracebacks, which name paths of the server. `gone` are the outputs whose
-    file was deleted.
+    `tell_details` adds what tells of the server: tracebacks, which name its paths, and its
+    `memory`. `gone` are the outputs whose file was deleted.
     """
     mode = MODES.get(job.mode)
     return {
@@ -70,6 +73,7 @@ def job_view(
         "canRerun": job.can_rerun,
         "progress": _progress_view(job),
         "left": _left(job, now),
+        "memory": _memory_sentence(memory) if memory and tell_details else None,
         "preview": zlib.crc32(preview) if preview else None,
         "notes": list(job.notes),
         "failure": _failure_view(job.failure, tell_details),
@@ -111,6 +115,11 @@ def _left(job: Job, now: float) -> str | None:
     return "almost done" if seconds < 1 else f"{about(seconds)} left"
 
 
+def _memory_sentence(memory: MemoryUsed) -> str:
+    used, total = memory.used / GIGABYTE, memory.total / GIGABYTE
+    return f"{used:.1f} of {total:.0f} GB of {memory.kind} in use"
+
+
 def _failure_view(failure: Failure | None, tell_details: bool) -> View | None:
     if failure is None:
         return None
@@ -145,6 +154,10 @@ def _item_view(job: Job, item: Item, tell_details: bool, gone: Collection[str]) 
         "seconds": frames / fps if frames and fps else None,
         "fps": fps,
         "took": sum(item.timings.values()) if item.output else None,
+        "stages": [
+            {"label": job.progress.stages.get(stage, stage), "seconds": seconds}
+            for stage, seconds in item.timings.items()
+        ],
         "notes": list(item.details.get("notes", ())),
         "findings": list(item.findings),
         "failure": _failure_view(item.failure, tell_details),

@@ -236,10 +236,11 @@ class PageRoutes:
         position = None
         if job.state == "queued":
             position = self._studio.table.queue_positions(job.owner).get(job.id)
-        preview = self._studio.runner.latest_preview(job.id)
+        runner = self._studio.runner
+        preview, memory = runner.latest_preview(job.id), runner.memory_used(job.id)
         root = self._studio.home.root
         gone = [output for output in job.outputs if not (root / output).is_file()]
-        return job_view(job, position, preview, time.time(), self._tell_details, gone)
+        return job_view(job, position, preview, time.time(), self._tell_details, gone, memory)
 
 
 _SAFE = {"X-Content-Type-Options": "nosniff"}

@@ -1,9 +1,10 @@
 """Makes one item of a job: the plan, the engine's run, the finished file."""
 
 import shutil
+import time
 from collections.abc import Mapping
 
-from studio.engine import ENGINES, Engine, EngineEntry
+from studio.engine import ENGINES, Engine, EngineEntry, memory_used
 from studio.estimates import extent_of
 from studio.events import Note
 from studio.finishing import finish
@@ -15,6 +16,9 @@ from studio.planning import plan_item
 from studio.runner import ItemResult, JobEvent, Planned
 from studio.runner_report import Report
 from studio.submission import stored_request
+
+WATCH_SECONDS = 1.0
+"""Between two looks at the memory: the page shows it, and nobody reads faster."""
 
 
 class Production:
@@ -33,11 +37,13 @@ class Production:
         scratch = self._home.scratch / job.id / str(item.index)
         scratch.mkdir(parents=True, exist_ok=True)
         notes: list[str] = []
+        watch = _MemoryWatch()
 
         def emit(event: JobEvent) -> None:
             if isinstance(event, Note):
                 notes.append(event.text)
             report(event)
+            watch(report)
 
         made = self._engine_called(plan.engine).run(plan, emit, scratch)
         done = finish(plan, job, item, made, report.timings(), notes)
@@ -56,6 +62,18 @@ class Production:
             self.release()
             self._engine = (name, self._engines[name].make(self._home))
         return self._engine[1]
+
+
+class _MemoryWatch:
+    """Tells how full the memory is, at most once in `WATCH_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, report: Report) -> None:
+        if time.monotonic() >= self._next:
+            report(memory_used())
+            self._next = time.monotonic() + WATCH_SECONDS
 
 
 def _details(plan: Plan) -> dict[str, object]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from studio.errors import Cancelled, EngineFailed, StudioError
+from studio.events import MemoryUsed
 from studio.home import Home
 from studio.jobs import CancelOutcome, Failure, Item, Job, JobTable, State
 from studio.runner_report import (
@@ -147,6 +148,11 @@ class Runner:
         """The newest JPEG of a job that runs in this process."""
         live = self._live.get(job_id)
         return live.preview if live else None
+
+    def memory_used(self, job_id: str) -> MemoryUsed | None:
+        """How full the memory was a moment ago, for a job that runs in this process."""
+        live = self._live.get(job_id)
+        return live.memory if live else None
 
     def run_one(self, job_id: str, emit: Listener | None = None) -> Job:
         """Runs one queued job in this thread, ahead of the queue, and returns it when it is over.

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from studio.errors import Cancelled, StudioError
 from studio.estimates import forecast, from_past
-from studio.events import Event, Note, PreviewReady, StageStarted, StepDone, StillAtWork
+from studio.events import Event, MemoryUsed, Note, PreviewReady, StageStarted, StepDone, StillAtWork
 from studio.jobs import Extent, Item, Job, JobTable, Progress
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class LiveJob:
 
     cancel: threading.Event = field(default_factory=threading.Event)
     preview: bytes | None = None
+    memory: MemoryUsed | None = None
 
 
 class StageClock:
@@ -164,6 +165,8 @@ class ItemReport:
         self.progress = self._measured(progress)
         if isinstance(event, PreviewReady):
             self._live.preview = event.jpeg
+        if isinstance(event, MemoryUsed):
+            self._live.memory = event
         try:
             self._save(event)
         except StudioError:

@@ -12,7 +12,7 @@ from PIL import Image
 
 import app
 from studio.errors import EngineFailed
-from studio.events import Note, PreviewReady, StageStarted, StepDone
+from studio.events import MemoryUsed, Note, PreviewReady, StageStarted, StepDone
 from studio.fetching import Fetching
 from studio.jobs import Extent, JobTable
 from studio.runner import ItemResult, Planned, Runner
@@ -22,6 +22,7 @@ from studio.weights_hub import Patience
 STAGES = {"load": "Loading weights", "sample1": "Sampling", "save": "Saving"}
 
 
+MEMORY = MemoryUsed("VRAM", 12_300_000_000, 24_000_000_000)
 EXTENT = Extent(64 * 48, 1, (4,))
 
 
@@ -46,6 +47,7 @@ class Work:
         report(StageStarted(1, 4))
         report(StepDone(1, 4))
         report(PreviewReady(jpeg()))
+        report(MEMORY)
         while "slow" in job.params["prompt"] and not self.go_on.wait(0.02):
             report(StepDone(2, 4))
         if "fail" in (item.source.name if item.source else job.params["prompt"]):

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from model_files import put, put_sdxl
-from page_server import Server, answered, free_port, jpeg
+from page_server import MEMORY, Server, answered, free_port, jpeg
 from PIL import Image
 
 import app
@@ -265,8 +265,9 @@ def test_running_job_shows_its_stage_and_preview(visitor):
     job_id = submit(visitor, "slow")
     wait_for(visitor, job_id, "running")
     until = time.monotonic() + 10
-    while not (job := visitor.get(f"/jobs/{job_id}").json())["preview"]:
+    while not (job := visitor.get(f"/jobs/{job_id}").json())["memory"]:
         assert time.monotonic() < until
+    assert job["memory"] == "12.3 of 24 GB of VRAM in use"
     assert job["progress"]["label"] == "Sampling"
     assert (job["progress"]["stage"], job["progress"]["stages"]) == (2, 3)
     assert job["elapsed"] >= 0
@@ -306,6 +307,8 @@ def test_details_are_not_told_to_strangers(home):
     table.claim_next()
     table.finish(job.id, "failed", Failure("It failed.", "EngineFailed", None, "Traceback: /srv"))
     failed = table.get(job.id)
+    views = [job_view(failed, None, None, 0.0, tell, (), MEMORY) for tell in (True, False)]
+    assert [bool(view["memory"]) for view in views] == [True, False]
     assert "/srv" in json.dumps(job_view(failed, None, None, 0.0, tell_details=True))
     assert "/srv" not in json.dumps(job_view(failed, None, None, 0.0, tell_details=False))
 

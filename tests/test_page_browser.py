@@ -147,6 +147,7 @@ def test_demo_weights_make_a_picture_and_a_clip(chromium, demo_home):
             facts = page.inner_text("#job .facts")
             assert "256 x 256" in facts
             assert "demo weights, not the real model" in facts
+            assert "Loading weights" in facts and "Decoding" in facts
 
             page.click("#nav-t2v")
             page.click("#t2v-preset >> text=Fast")

@@ -101,6 +101,19 @@ def test_what_is_cut_off_is_shown_over_the_picture(chromium, server, tmp_path):
         page.wait_for_selector(".crop", state="detached")
 
 
+def test_details_of_a_failure_are_copied(chromium, server):
+    with person(chromium, server) as context:
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page = open_page(context, server)
+        generate(page, "photo", "fail")
+        wait_for_state(page, "failed")
+        page.click("text=Copy the details")
+        page.wait_for_selector("text=Copied")
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied.startswith("The picture could not be made: choose a smaller size.")
+        assert "Stage: Sampling" in copied and "Traceback" in copied
+
+
 def choose_shape(page, mode_id, label):
     page.click(f"#{mode_id}-shape input")
     page.click(f"[role=option] >> text={label}")
