@@ -73,6 +73,7 @@ studio.models = (() => {
 
   function about(machine) {
     const rows = [["Memory", machine.memory || "not known yet"], ["Disk", machine.disk],
+      ...machine.options.map((one) => [one.name, one.value]),
       ...machine.folders.map((one) => [one.name, one.path])];
     const list = make("dl", { className: "facts" });
     for (const [name, value] of rows) {

@@ -1,5 +1,6 @@
 """What the page tells of models: the sets of weights of each mode, and of the owner's machine."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 
@@ -69,8 +70,16 @@ def fetch_view(status: FetchStatus | None) -> View | None:
     }
 
 
-def machine_view(home: Home, machine: Machine | None) -> View:
-    """Memory, disk and folders. Only for the owner of the machine.
+OPTIONS: Mapping[str, str] = {
+    "AIO_MEMORY": "Weights in memory",
+    "AIO_ATTENTION": "Attention",
+    "AIO_VRAM": "ComfyUI's VRAM",
+}
+"""What is chosen by the environment before the start, and what it decides."""
+
+
+def machine_view(home: Home, machine: Machine | None, engine: str = "") -> View:
+    """Memory, disk, folders and options. Only for the owner of the machine.
 
     Raises FetchFailed where the disk of the Hub's cache cannot be used.
     """
@@ -87,10 +96,19 @@ def machine_view(home: Home, machine: Machine | None) -> View:
     }
     return {
         "memory": memory_sentence(machine) if machine else None,
+        "options": _options(engine),
         "disk": f"{free_gigabytes():.0f} GB free for models",
         "folders": [{"name": name, "path": path} for name, path in folders.items()]
         + [{"name": "Also read", "path": path} for path in others],
     }
+
+
+def _options(engine: str) -> list[dict[str, str]]:
+    chosen = {"Engine": f"{ENGINES[engine].label} where it can" if engine else "the best one here"}
+    chosen |= {
+        label: f"{os.environ.get(name, '') or 'auto'} ({name})" for name, label in OPTIONS.items()
+    }
+    return [{"name": name, "value": value} for name, value in chosen.items()]
 
 
 def memory_sentence(machine: Machine) -> str:

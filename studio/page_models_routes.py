@@ -57,7 +57,7 @@ class ModelsRoutes:
         """Memory, disk and folders."""
         if self._strangers:
             return _closed()
-        return answer(machine_view(self._studio.home, self._studio.machine.machine))
+        return answer(machine_view(self._studio.home, self._studio.machine.machine, self._engine))
 
     def show_fetch(self, request: Request) -> Response:
         """The newest download; `memoryKnown` once the forms can tell of the memory."""

@@ -59,6 +59,10 @@ def test_axe_finds_nothing_serious(chromium, server, axe):
             page.wait_for_selector(f"#{mode_id}-prompt")
             shown(page, ".advanced button.label-wrap").click()
             assert violations(page) == [], mode_id
+        page.click("#open-models")
+        page.wait_for_selector("#models-list summary")
+        page.wait_for_selector("#models-machine >> text=AIO_VRAM")
+        assert violations(page) == [], "models"
         for width in (820, 390):
             page.set_viewport_size({"width": width, "height": WIDTHS[width]})
             opened_drawer(page)

@@ -14,6 +14,8 @@ from page_visit import (
     wait_for_state,
 )
 
+from studio.modes import MODES
+
 pytestmark = NEEDS_CHROMIUM
 
 
@@ -28,6 +30,18 @@ def test_page_fits_phone_tablet_and_desk(chromium, server):
             page.set_viewport_size({"width": width, "height": height})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             page.screenshot(path=ARTEFACTS / f"form-{width}.png", full_page=True)
+
+
+def test_every_mode_fits_and_is_pictured(chromium, server):
+    with person(chromium, server) as context:
+        page = open_page(context, server)
+        for mode_id in MODES:
+            page.evaluate("(id) => document.getElementById(id).click()", f"nav-{mode_id}")
+            page.wait_for_selector(f"#{mode_id}-prompt")
+            for width, height in WIDTHS.items():
+                page.set_viewport_size({"width": width, "height": height})
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+                page.screenshot(path=ARTEFACTS / f"mode-{mode_id}-{width}.png", full_page=True)
 
 
 def test_form_shows_what_acts_and_keeps_what_was_written(chromium, server):

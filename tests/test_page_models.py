@@ -102,8 +102,12 @@ def test_models_tell_of_every_mode_and_of_no_path(server, visitor):
     assert clip["missingOfAll"] > clip["missing"] > 70
 
 
-def test_machine_is_told_to_its_owner(server, visitor):
+def test_machine_is_told_to_its_owner(server, visitor, monkeypatch):
+    monkeypatch.setenv("AIO_VRAM", "low")
     told = visitor.get("/machine").json()
+    options = {one["name"]: one["value"] for one in told["options"]}
+    assert options["ComfyUI's VRAM"] == "low (AIO_VRAM)"
+    assert options["Engine"] == "the best one here"
     assert {"name": "Models", "path": str(server.home.models)} in told["folders"]
     assert told["memory"] is None
     assert told["disk"].endswith("GB free for models")
