@@ -1,5 +1,6 @@
 """Gives a made file its recipe: writes it in, reads it back, and looks at the result."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -9,16 +10,19 @@ from typing import cast
 from PIL import Image
 
 from studio import __version__
+from studio.errors import BadInput
+from studio.home import Home
 from studio.jobs import Item, Job
 from studio.media_retag import retag_clip
 from studio.modes import MODES
+from studio.outputs import made_since
 from studio.plan import Clip, Edit, Plan
 from studio.presets import Sampling
 from studio.quality import Finding, look_at_clip, look_at_image
 from studio.recipe import InputRecord, Json, LoraRecord, Recipe
 from studio.recipe_mp4 import add_xmp, mp4_tags
 from studio.recipe_png import write_png
-from studio.recipe_read import verify_recipe
+from studio.recipe_read import read_recipe, verify_recipe
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,27 @@ def recipe_of(
         edited=isinstance(plan.task, Edit) or bool(clip and clip.control),
         # A LoRA that fits in part is said when it is planned, and again when it is loaded.
         notes=tuple(dict.fromkeys((*plan.notes, *notes))),
+        item=item_name(job, item),
     )
+
+
+def item_name(job: Job, item: Item) -> str:
+    """Names the item in its file. Not by the job's own id, since files are passed on."""
+    return hashlib.sha256(f"{job.id} {item.index}".encode()).hexdigest()[:32]
+
+
+def find_finished(home: Home, job: Job, item: Item) -> Path | None:
+    """The item's published file, where the studio was killed before it could be written down."""
+    name = item_name(job, item)
+    return next((path for path in made_since(home, job.mode, job.created) if _is(path, name)), None)
+
+
+def _is(path: Path, name: str) -> bool:
+    try:
+        recipe = read_recipe(path).recipe
+    except BadInput:
+        return False
+    return recipe is not None and recipe.item == name
 
 
 def _input_records(job: Job, item: Item) -> Iterator[InputRecord]:

@@ -5,12 +5,17 @@ A result is made under a temporary name below `home.scratch` and published in on
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from studio import disk
 from studio.errors import BadInput, EngineFailed
 from studio.home import Home
+
+CLOCK_SECONDS = 2.0
+"""By so much a file's time may lag behind the clock: FAT keeps even seconds."""
 
 SPARE_BYTES = 256 * 1024**2
 """Kept free beside what a job needs: the job table, logs and other programs write too."""
@@ -66,6 +71,14 @@ def copy_to(path: Path, destination: Path) -> Path:
         partial.replace(target)
         disk.sync_folder(folder)
     return target
+
+
+def made_since(home: Home, mode: str, since: float) -> Iterator[Path]:
+    """The mode's results that are not older than `since`, in seconds since the epoch."""
+    for path in home.outputs.glob(f"*/*_{mode}_*"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime >= since - CLOCK_SECONDS:
+                yield path
 
 
 def free_bytes(home: Home) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from studio.engine import ENGINES, Engine, EngineEntry, memory_used
 from studio.estimates import extent_of
 from studio.events import Note
-from studio.finishing import finish
+from studio.finishing import find_finished, finish
 from studio.home import Home
 from studio.jobs import Item, Job
 from studio.outputs import publish
@@ -30,10 +30,16 @@ class Production:
         self._engine: tuple[str, Engine] | None = None
 
     def __call__(self, job: Job, item: Item, report: Report) -> ItemResult:
-        """Make the item's file and publish it. What `report` raises passes through."""
+        """Make the item's file and publish it. What `report` raises passes through.
+
+        One that was published by a process that was killed just then is taken as it is.
+        """
         plan = plan_item(stored_request(self._home, job, item.index), 0)
         stages = {stage.id: stage.label for stage in plan.stages}
         report(Planned(stages, plan.engine, plan.weights.label, extent_of(plan)))
+        finished = find_finished(self._home, job, item)
+        if finished is not None:
+            return ItemResult(finished, (), _details(plan))
         scratch = self._home.scratch / job.id / str(item.index)
         scratch.mkdir(parents=True, exist_ok=True)
         notes: list[str] = []

@@ -79,6 +79,8 @@ class Recipe:
     notes: tuple[str, ...] = ()
     graph: Mapping[str, Json] | None = None
     """The ComfyUI prompt (API format) that ran, for a graph job."""
+    item: str = ""
+    """Names the item of a job that it is; tells something only to the studio that has the job."""
     version: int = VERSION
 
 
@@ -125,6 +127,7 @@ def from_json(text: str) -> Recipe:
         edited=_read(data, "edited", bool, False),
         notes=tuple(_checked(one, str) for one in _read(data, "notes", list, [])),
         graph=_checked(data["graph"], dict) if data.get("graph") is not None else None,
+        item=_read(data, "item", str, ""),
         version=_read(data, "version", int, VERSION),
     )
 
