@@ -1,4 +1,4 @@
-# make run, make test, make lint, make bench. Everything lives in .venv; `rm -rf .venv` starts anew.
+# make run, make test, make lint, make bench, make soak. Everything lives in .venv; `rm -rf .venv` starts anew.
 
 # diffusers 0.42, the first release with LTX-2.3, asks for Python 3.11.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test lint bench .venv
+.PHONY: run test lint bench soak .venv
 
 run: .venv
 	$(BIN)/python app.py $(ARGS)
@@ -24,6 +24,9 @@ lint: .venv/dev
 
 bench: .venv
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m bench.nine_modes $(ARGS)
+
+soak: .venv
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m soak $(ARGS)
 
 .venv: .venv/ready
 
