@@ -7,23 +7,40 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from soak import kills
+from soak import kills, queue
 
 
 def main() -> int:
     """Run the campaign that is named. Returns 1 where something was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("campaign", nargs="?", default="kills", choices=("kills",))
+    parser.add_argument("campaign", nargs="*", help=f"{' or '.join(CAMPAIGNS)}; all by default")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--lives", type=int, default=50)
+    parser.add_argument("--lives", type=int, default=50, help="of the studio that is killed")
     options = parser.parse_args()
+    chosen = options.campaign or list(CAMPAIGNS)
+    return int(any([not _run(name, options) for name in chosen]))
+
+
+def _run(name: str, options: argparse.Namespace) -> bool:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        found = kills.campaign(Path(folder), options.seed, options.lives)
+        found = CAMPAIGNS[name](Path(folder), options)
     rows = [(field.name.replace("_", " "), getattr(found, field.name)) for field in fields(found)]
-    lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
-    sys.stdout.write("\n".join(lines) + f"\n\n{time.monotonic() - begun:.0f} s\n")
-    return int(any((found.lost, found.made_twice, found.broken_files, found.partial_files)))
+    lines = [f"| {name} | seed {options.seed} |", "|---|---|"]
+    lines += [f"| {label} | {value} |" for label, value in rows]
+    sys.stdout.write("\n".join(lines) + f"\n\n{time.monotonic() - begun:.0f} s\n\n")
+    return found.well
+
+
+def _kills(folder: Path, options: argparse.Namespace) -> kills.Kills:
+    return kills.campaign(folder, options.seed, options.lives)
+
+
+def _queue(folder: Path, options: argparse.Namespace) -> queue.Queue:
+    return queue.campaign(folder, options.seed)
+
+
+CAMPAIGNS = {"kills": _kills, "queue": _queue}
 
 
 if __name__ == "__main__":

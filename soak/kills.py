@@ -51,6 +51,11 @@ class Kills:
     partial_files: int
     database: str
 
+    @property
+    def well(self) -> bool:
+        harm = (self.lost, self.made_twice, self.broken_files, self.partial_files)
+        return not any(harm) and self.database == "ok"
+
 
 def campaign(folder: Path, seed: int, lives: int, engine: str = "diffusers") -> Kills:
     """Runs `lives` lives over a stream of jobs in all modes of the engine."""
