@@ -7,7 +7,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from soak import kills, queue
+from soak import kills, media, queue
 
 
 def main() -> int:
@@ -16,6 +16,7 @@ def main() -> int:
     parser.add_argument("campaign", nargs="*", help=f"{' or '.join(CAMPAIGNS)}; all by default")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lives", type=int, default=50, help="of the studio that is killed")
+    parser.add_argument("--files", type=int, default=600, help="that are mutated")
     options = parser.parse_args()
     chosen = options.campaign or list(CAMPAIGNS)
     return int(any([not _run(name, options) for name in chosen]))
@@ -40,7 +41,11 @@ def _queue(folder: Path, options: argparse.Namespace) -> queue.Queue:
     return queue.campaign(folder, options.seed)
 
 
-CAMPAIGNS = {"kills": _kills, "queue": _queue}
+def _media(folder: Path, options: argparse.Namespace) -> media.Media:
+    return media.campaign(folder, options.seed, options.files)
+
+
+CAMPAIGNS = {"kills": _kills, "queue": _queue, "media": _media}
 
 
 if __name__ == "__main__":
