@@ -7,7 +7,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from soak import kills, media, queue
+from soak import kills, media, queue, requests
 
 
 def main() -> int:
@@ -17,6 +17,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lives", type=int, default=50, help="of the studio that is killed")
     parser.add_argument("--files", type=int, default=600, help="that are mutated")
+    parser.add_argument("--requests", type=int, default=2000, help="at the page")
     options = parser.parse_args()
     chosen = options.campaign or list(CAMPAIGNS)
     return int(any([not _run(name, options) for name in chosen]))
@@ -45,7 +46,11 @@ def _media(folder: Path, options: argparse.Namespace) -> media.Media:
     return media.campaign(folder, options.seed, options.files)
 
 
-CAMPAIGNS = {"kills": _kills, "queue": _queue, "media": _media}
+def _requests(folder: Path, options: argparse.Namespace) -> requests.Requests:
+    return requests.campaign(folder, options.seed, options.requests)
+
+
+CAMPAIGNS = {"kills": _kills, "queue": _queue, "media": _media, "requests": _requests}
 
 
 if __name__ == "__main__":
