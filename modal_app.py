@@ -35,6 +35,8 @@ BAKED = "/opt/aio"
 LONGEST_ITEM = 3600
 """Seconds; Modal ends a worker's call then."""
 
+TOO_LONG = "It was not done within an hour: choose a smaller size, fewer frames or a faster preset."
+
 INSTALLER = {
     "__init__.py",
     "comfy_clone.py",
@@ -143,8 +145,13 @@ class GpuWorkers:
     """The page's way to the workers: `remote_work.Workers`."""
 
     def make(self, order: "Order") -> "Iterator[Said]":
-        said: Iterator[Said] = Worker().make.remote_gen(order)
-        return said
+        from studio.errors import EngineFailed
+
+        try:
+            yield from Worker().make.remote_gen(order)
+        # Unlike the loss of a worker: a second run would take, and cost, as much.
+        except modal.exception.FunctionTimeoutError as error:
+            raise EngineFailed(TOO_LONG) from error
 
     def cancel(self, order_id: str) -> None:
         cancelled.put(order_id, True)

@@ -57,5 +57,9 @@ class OutOfMemory(EngineFailed):
     """The device ran out of memory."""
 
 
+class WorkerLost(EngineFailed):
+    """The machine that made an item is gone, or cannot be reached: nothing is to blame but it."""
+
+
 class Cancelled(StudioError):
     """The user asked to stop. Raised through `emit`; an engine lets it pass."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from studio.errors import StudioError
 from studio.inputs import InputFile
-from studio.jobs_queue import Direction, end_of_queue, move, places_of
+from studio.jobs_queue import Direction, end_of_queue, front_of_queue, move, places_of
+from studio.jobs_read import find, marks, read, select
 from studio.jobs_rows import (
     CancelOutcome,
     Extent,
@@ -24,8 +25,6 @@ from studio.jobs_rows import (
     State,
     extent_from_json,
     inputs_to_json,
-    item_from_row,
-    job_from_row,
     record_to_json,
     to_json,
 )
@@ -45,6 +44,13 @@ __all__ = [
     "StageSeconds",
     "State",
 ]
+
+
+_WAITING = (
+    "state = 'queued', started = NULL, stages = '{}', stage = NULL, step = 0, steps = 0,"
+    " fraction = 0, forecast = NULL"
+)
+"""What is said of a job that is queued again."""
 
 
 class JobTable:
@@ -102,7 +108,7 @@ class JobTable:
                 "INSERT INTO items (job_id, item_index, source, state) VALUES (?, ?, ?, 'queued')",
                 [(job_id, index, record_to_json(source)) for index, source in enumerate(items)],
             )
-            return _read(connection, job_id)
+            return read(connection, job_id)
 
     def rerun(self, owner: str, job_id: str, index: int | None = None) -> Job:
         """Puts a job that is over at the end of the queue again; its finished items stay.
@@ -111,7 +117,7 @@ class JobTable:
         live, or has nothing left to make.
         """
         with self._file.writing() as connection:
-            job = _find(connection, job_id)
+            job = find(connection, job_id)
             if job is None or job.owner != owner:
                 raise StudioError("There is no such job; it may have been made in another browser.")
             if job.is_live:
@@ -120,9 +126,8 @@ class JobTable:
             if not unfinished or index not in {None, *unfinished}:
                 raise StudioError("This job is finished; start a new one to make another result.")
             connection.execute(
-                "UPDATE jobs SET state = 'queued', position = ?, started = NULL, finished = NULL,"
-                " stages = '{}', stage = NULL, step = 0, steps = 0, fraction = 0, forecast = NULL,"
-                " notes = '[]', failure = NULL, cancel_requested = 0 WHERE id = ?",
+                f"UPDATE jobs SET {_WAITING}, position = ?, finished = NULL, notes = '[]',"
+                " failure = NULL, cancel_requested = 0, losses = 0 WHERE id = ?",
                 (end_of_queue(connection), job_id),
             )
             connection.execute(
@@ -130,12 +135,12 @@ class JobTable:
                 " WHERE job_id = ? AND state != 'done' AND item_index = COALESCE(?, item_index)",
                 (job_id, index),
             )
-            return _read(connection, job_id)
+            return read(connection, job_id)
 
     def request_cancel(self, owner: str, job_id: str) -> CancelOutcome:
         """Cancels a queued job at once and asks a running one to stop."""
         with self._file.writing() as connection:
-            job = _find(connection, job_id)
+            job = find(connection, job_id)
             if job is None or job.owner != owner:
                 return CancelOutcome.UNKNOWN
             if job.state == "queued":
@@ -159,7 +164,7 @@ class JobTable:
     def get(self, job_id: str) -> Job | None:
         """The job, whoever owns it."""
         with self._file.reading() as connection:
-            return _find(connection, job_id)
+            return find(connection, job_id)
 
     def get_for(self, owner: str, job_id: str) -> Job | None:
         """The owner's job; None for anybody else's, exactly as for an unknown id."""
@@ -177,13 +182,13 @@ class JobTable:
         conditions = ["owner = ?"]
         values: list[object] = [owner]
         if states is not None:
-            conditions.append(f"state IN ({_marks(len(states))})")
+            conditions.append(f"state IN ({marks(len(states))})")
             values += states
         if before is not None:
             conditions.append("serial < (SELECT serial FROM jobs WHERE id = ? AND owner = ?)")
             values += [before, owner]
         with self._file.reading() as connection:
-            return _select(
+            return select(
                 connection,
                 f"{' AND '.join(conditions)} ORDER BY serial DESC LIMIT ?",
                 (*values, limit),
@@ -279,7 +284,7 @@ class JobTable:
     def add_note(self, job_id: str, text: str) -> None:
         """Adds one sentence to the job's notes, once."""
         with self._file.writing() as connection:
-            notes = _read(connection, job_id).notes
+            notes = read(connection, job_id).notes
             if text not in notes:
                 connection.execute(
                     "UPDATE jobs SET notes = ? WHERE id = ?", (to_json([*notes, text]), job_id)
@@ -322,6 +327,26 @@ class JobTable:
             if row["state"] in ("running", "interrupted"):
                 self._end(connection, job_id, state, failure)
 
+    def give_back(self, job_id: str) -> None:
+        """Puts a running job whose worker was lost to the front of the queue: its turn has been.
+
+        The items that are over stay so. One that was being cancelled is cancelled.
+        """
+        with self._file.writing() as connection:
+            job = read(connection, job_id)
+            if job.state == "running" and job.cancel_requested:
+                self._end(connection, job_id, "cancelled", None)
+            elif job.state == "running":
+                connection.execute(
+                    f"UPDATE jobs SET {_WAITING}, position = ?, losses = losses + 1 WHERE id = ?",
+                    (front_of_queue(connection), job_id),
+                )
+                connection.execute(
+                    "UPDATE items SET state = 'queued', timings = '{}'"
+                    " WHERE job_id = ? AND state = 'running'",
+                    (job_id,),
+                )
+
     def mark_interrupted(self) -> tuple[str, ...]:
         """Ends the jobs whose process has died: every running one. Returns their ids.
 
@@ -342,7 +367,7 @@ class JobTable:
             "UPDATE jobs SET state = 'running', started = ? WHERE id = ? AND state = 'queued'",
             (self._now(), job_id),
         ).rowcount
-        return _read(connection, job_id) if claimed else None
+        return read(connection, job_id) if claimed else None
 
     def _end(
         self, connection: sqlite3.Connection, job_id: str, state: State, failure: Failure | None
@@ -355,31 +380,3 @@ class JobTable:
             "UPDATE items SET state = ? WHERE job_id = ? AND state IN ('queued', 'running')",
             (state, job_id),
         )
-
-
-def _marks(count: int) -> str:
-    return ", ".join("?" * count)
-
-
-def _select(
-    connection: sqlite3.Connection, condition: str, values: Sequence[object]
-) -> tuple[Job, ...]:
-    """The jobs, with their items, that an SQL condition picks."""
-    rows = connection.execute(f"SELECT * FROM jobs WHERE {condition}", values).fetchall()
-    items: dict[str, list[Item]] = {row["id"]: [] for row in rows}
-    found = connection.execute(
-        f"SELECT * FROM items WHERE job_id IN ({_marks(len(items))}) ORDER BY item_index",
-        tuple(items),
-    )
-    for row in found:
-        items[row["job_id"]].append(item_from_row(row))
-    return tuple(job_from_row(row, items[row["id"]]) for row in rows)
-
-
-def _find(connection: sqlite3.Connection, job_id: str) -> Job | None:
-    return next(iter(_select(connection, "id = ?", (job_id,))), None)
-
-
-def _read(connection: sqlite3.Connection, job_id: str) -> Job:
-    """A job that is known to be there."""
-    return _select(connection, "id = ?", (job_id,))[0]

@@ -12,6 +12,12 @@ def end_of_queue(connection: sqlite3.Connection) -> float:
     return float(connection.execute(query).fetchone()[0])
 
 
+def front_of_queue(connection: sqlite3.Connection) -> float:
+    """The position before everybody's first."""
+    query = "SELECT COALESCE(MIN(position), 2) - 1 FROM jobs WHERE state = 'queued'"
+    return float(connection.execute(query).fetchone()[0])
+
+
 def places_of(connection: sqlite3.Connection, owner: str) -> dict[str, int]:
     """Where the owner's jobs stand among everybody's, 1 being next; by job id, in this order."""
     places = enumerate(_queue(connection), 1)

@@ -118,6 +118,7 @@ class Job:
     """One request. Times are seconds since the epoch, by a clock that may have been set back.
 
     A job of several items is `done` when at least one of them is; `failed_items` are the others.
+    `losses` counts how often it went back into the queue because its worker was lost.
     """
 
     id: str
@@ -135,6 +136,7 @@ class Job:
     notes: tuple[str, ...]
     failure: Failure | None
     cancel_requested: bool
+    losses: int
     items: tuple[Item, ...]
 
     @property
@@ -258,5 +260,6 @@ def job_from_row(row: sqlite3.Row, items: Sequence[Item]) -> Job:
         notes=tuple(json.loads(row["notes"])),
         failure=_failure_from_json(row["failure"]),
         cancel_requested=bool(row["cancel_requested"]),
+        losses=row["losses"],
         items=tuple(items),
     )

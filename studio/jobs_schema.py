@@ -102,7 +102,11 @@ def _estimates(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE jobs ADD COLUMN forecast TEXT")
 
 
-MIGRATIONS: Sequence[Migration] = (_jobs_and_items, _estimates)
+def _losses(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE jobs ADD COLUMN losses INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: Sequence[Migration] = (_jobs_and_items, _estimates, _losses)
 """Migration n (from 1) takes the schema from version n - 1 to n. Never edited once released."""
 
 

@@ -24,6 +24,7 @@ from studio.errors import (
     MissingWeights,
     OutOfMemory,
     StudioError,
+    WorkerLost,
 )
 from studio.events import StageStarted, StillAtWork
 from studio.home import Home
@@ -89,7 +90,11 @@ class Workers(Protocol):
     """The machines that make items."""
 
     def make(self, order: Order) -> Iterator[Said]:
-        """Have the item made. Blocks between two things said; raises what the way there raises."""
+        """Have the item made. Blocks between two things said.
+
+        A `StudioError` is how the item has ended; anything else that is raised says that the
+        worker was lost.
+        """
         ...
 
     def cancel(self, order_id: str) -> None:
@@ -113,7 +118,8 @@ class RemoteWork:
         with disk.disk_errors(scratch, EngineFailed), disk.partial_file(scratch) as file:
             try:
                 made = _receive(self._workers.make(order), report, file)
-            except (Cancelled, OSError):
+            # One that is only out of reach must not go on with what another will make.
+            except (Cancelled, OSError, WorkerLost):
                 self._call_off(order)
                 raise
             seed = int(made.details["seed"])
@@ -239,11 +245,11 @@ def _receive(said: Iterator[Said], report: Report, file: Path) -> Made:
                 raise _error_of(one)
             else:
                 report(one)
-    raise EngineFailed(LOST)
+    raise WorkerLost(LOST)
 
 
 def _without_blocking(said: Iterator[Said]) -> Iterator[Said]:
-    """What is said, and `StillAtWork` whenever that takes long. Raises EngineFailed."""
+    """What is said, and `StillAtWork` whenever that takes long. Raises StudioError."""
     heard: queue.SimpleQueue[Said | BaseException | None] = queue.SimpleQueue()
 
     def listen() -> None:
@@ -263,8 +269,10 @@ def _without_blocking(said: Iterator[Said]) -> Iterator[Said]:
             one = StillAtWork()
         if one is None:
             return
+        if isinstance(one, StudioError):
+            raise one
         if isinstance(one, BaseException):
-            raise EngineFailed(LOST) from one
+            raise WorkerLost(LOST) from one
         yield one
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from studio.errors import Cancelled, EngineFailed, StudioError
+from studio.errors import Cancelled, EngineFailed, StudioError, WorkerLost
 from studio.events import MemoryUsed
 from studio.home import Home
 from studio.jobs import CancelOutcome, Failure, Item, Job, JobTable, State
@@ -39,6 +39,8 @@ RETRY_SECONDS = 1.0
 """Between two tries to write how a job ended."""
 
 UNEXPECTED = "The studio hit an unexpected error; run the job again, or report the details."
+
+BEGUN_ANEW = "The machine that made this was lost; it was begun anew."
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -221,7 +223,8 @@ class Runner:
         live = self._live[job.id] = LiveJob()
         try:
             state, failure = self._run_items(job, live, listen)
-            self._insist(self._table.finish, job.id, state, failure)
+            if state != "queued":
+                self._insist(self._table.finish, job.id, state, failure)
         # Ctrl+C, or a table that stayed closed to us: where even this fails, the next turn does it.
         except BaseException:
             with suppress(StudioError):
@@ -229,11 +232,14 @@ class Runner:
             raise
         finally:
             del self._live[job.id]
+        if state == "queued":
+            # Last of all: from here on another thread may run it.
+            self._insist(self._table.give_back, job.id)
 
     def _run_items(
         self, job: Job, live: LiveJob, listen: Listener | None
     ) -> tuple[State, Failure | None]:
-        """How the job has ended, and why."""
+        """How the job has ended, and why; `queued` where it is to be run once more."""
         try:
             for item in job.queued_items:
                 report = ItemReport(self._table, job, item, live, self._closing, listen)
@@ -242,6 +248,10 @@ class Runner:
         except Cancelled:
             closing = self._closing.is_set() and not live.cancel.is_set()
             return ("interrupted" if closing else "cancelled"), None
+        except WorkerLost:
+            logger.warning("Job %s: its worker was lost; it goes back into the queue.", job.id)
+            self._insist(self._table.add_note, job.id, BEGUN_ANEW)
+            return "queued", None
         items = self._insist(self._known, job.id).items
         note = note_on(items)
         if note is not None:
@@ -258,7 +268,8 @@ class Runner:
             raise
         # A library may raise even SystemExit; the items and jobs after this one must run.
         except BaseException as error:
-            if _is_ctrl_c(error):
+            first_loss = isinstance(error, WorkerLost) and not job.losses
+            if first_loss or _is_ctrl_c(error):
                 raise
             failure = failure_from(error, report.progress.label)
             _log(job, failure)

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 
 import pytest
 from requests_of_modes import raw_request
-from worker_processes import WorkerProcesses
+from worker_processes import WorkerProcesses, tries_of
 
+from studio.errors import EngineFailed
 from studio.events import Note, PreviewReady, StageStarted, StepDone
 from studio.jobs import CancelOutcome, JobTable
 from studio.recipe_read import read_recipe
 from studio.remote_work import LOST, RemoteWork, _inputs_of
-from studio.runner import Planned, Runner
+from studio.runner import BEGUN_ANEW, Planned, Runner
 from studio.submission import submit
 
 
@@ -46,6 +47,10 @@ def real(tmp_path_factory):
 
 def ask(table, prompt):
     return table.submit("ann", "photo", {"prompt": prompt, "preset": "fast"}, 7, {})
+
+
+def files_below(folder):
+    return {path for path in folder.rglob("*") if path.is_file()}
 
 
 def wait_for(happened, seconds=60):
@@ -123,11 +128,54 @@ def test_failure_of_a_worker_keeps_its_sentence_stage_and_traceback(painters):
     assert "ZeroDivisionError: in the worker" in failure.details
 
 
-def test_worker_that_dies_fails_its_job_and_no_other(painters):
+def test_job_of_a_worker_that_dies_is_begun_anew_once(painters, home, tmp_path):
     table, runner = painters
-    failure = runner.run_one(ask(table, "die").id).failure
-    assert (failure.sentence, failure.kind) == (LOST, "EngineFailed")
+    job = runner.run_one(ask(table, "die once").id)
+    assert (job.state, job.losses, job.failure) == ("done", 1, None)
+    assert BEGUN_ANEW in job.notes
+    first, second = tries_of(tmp_path / "workers", job, job.items[0])
+    assert (home.root / job.outputs[0]).read_bytes() == str(second).encode() != str(first).encode()
+    assert files_below(home.outputs) == {home.root / job.outputs[0]}
+    assert not files_below(home.scratch), "no half file is left"
+
+
+def test_job_that_loses_two_workers_fails_and_no_other_does(painters, tmp_path):
+    table, runner = painters
+    job = runner.run_one(ask(table, "die").id)
+    assert (job.failure.sentence, job.failure.kind) == (LOST, "WorkerLost")
+    assert len(tries_of(tmp_path / "workers", job, job.items[0])) == 2
     assert runner.run_one(ask(table, "a cat").id).state == "done"
+    again = runner.run_one(table.rerun("ann", job.id).id)
+    assert again.state == "failed"
+    assert len(tries_of(tmp_path / "workers", job, job.items[0])) == 4, "a rerun has both tries"
+
+
+def test_items_that_were_made_before_a_worker_died_are_not_made_again(
+    painters, home, tmp_path, media
+):
+    table, runner = painters
+    raw = raw_request("edit", media, prompt="die once")
+    raw["image"] = [media.path("image", 0), media.path("image", 1)]
+    job = runner.run_one(submit(table, home, "ann", "edit", raw).id)
+    assert [item.state for item in job.items] == ["done", "done"]
+    tries = [len(tries_of(tmp_path / "workers", job, item)) for item in job.items]
+    assert tries == [1, 2]
+    assert files_below(home.outputs) == {home.root / output for output in job.outputs}
+
+
+def test_error_of_the_studio_on_the_way_to_a_worker_is_no_loss(home):
+    class Refusing:
+        def make(self, order):
+            raise EngineFailed("It took too long: choose a smaller size.")
+            yield
+
+        def cancel(self, order_id):
+            raise AssertionError("nothing is there to be told to stop")
+
+    table = JobTable(home.database)
+    job = Runner(table, RemoteWork(home, Refusing()), home).run_one(ask(table, "a cat").id)
+    assert (job.failure.kind, job.losses) == ("EngineFailed", 0)
+    assert job.failure.sentence == "It took too long: choose a smaller size."
 
 
 def test_cancel_reaches_the_worker_and_frees_it(painters, home):
