@@ -40,6 +40,6 @@ soak: .venv
 	$(PIP) -r requirements.txt
 	@touch $@
 
-.venv/dev: .venv/ready requirements-dev.txt requirements-modal.txt
+.venv/dev: .venv/ready requirements-dev.txt requirements-modal.txt requirements-ray.txt
 	$(PIP) -r requirements-dev.txt
 	@touch $@

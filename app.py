@@ -6,13 +6,18 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from studio.engine import ENGINES
 from studio.errors import BadInput, StudioError
 from studio.home import Home, home_at
 from studio.hosts import keep_hub_cache, this_host
 from studio.weights_mirror import use_writable_cache
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
 
 PORT = 7860
 
@@ -54,13 +59,12 @@ def _serve(options: argparse.Namespace) -> None:
         )
     prepare_gradio(home)
     from studio.page import build_page, launch_page
-    from studio.studio import open_studio, running
+    from studio.studio import running
 
-    studio = open_studio(home)
     strangers = options.listen or options.share or host.strangers
-    if not strangers:
-        studio.machine.start()
-    with running(studio):
+    with _opened(home, options) as studio, running(studio):
+        if not strangers:
+            studio.machine.start()
         page = build_page(studio, options.engine, strangers)
         urls = launch_page(
             page,
@@ -75,6 +79,23 @@ def _serve(options: argparse.Namespace) -> None:
         sys.stdout.write(f"AIO Studio is at {' and '.join(urls)}\nCtrl+C stops it.\n")
         sys.stdout.flush()
         page.block_thread()
+
+
+@contextmanager
+def _opened(home: Home, options: argparse.Namespace) -> "Iterator[Studio]":
+    """The studio with the runner that was chosen."""
+    from studio.studio import open_studio
+
+    if options.runner == "local":
+        if options.workers is not None:
+            raise BadInput("'--workers' is for '--runner ray': leave it out.")
+        yield open_studio(home)
+        return
+    from studio.host_ray import ray_workers
+    from studio.remote_work import RemoteWork
+
+    with ray_workers(home, options.workers) as workers:
+        yield open_studio(home, RemoteWork(home, workers), workers.count)
 
 
 def _host(options: argparse.Namespace) -> str:
@@ -119,6 +140,17 @@ def _parser() -> argparse.ArgumentParser:
         "--engine",
         default=environment("AIO_ENGINE", ""),
         help=f"use this engine wherever it can: {', '.join(ENGINES)}",
+    )
+    parser.add_argument(
+        "--runner",
+        choices=("local", "ray"),
+        default="local",
+        help="'ray' uses all GPUs, also of several machines",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="with --runner ray: how many; one for each GPU by default, or one without a GPU",
     )
     parser.add_argument("--home", help="folder for results, weights and jobs")
     parser.add_argument(

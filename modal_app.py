@@ -117,9 +117,9 @@ class Worker:
     @modal.enter(snap=False)
     def start(self) -> None:
         """Done in every container, after the snapshot has been restored."""
-        from studio.host_modal import worker_home
         from studio.hosts import own_disk
         from studio.production import Production
+        from studio.remote_work import worker_home
 
         # No file of the volume is open yet; once weights are, Modal would refuse.
         volume.reload()

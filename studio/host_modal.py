@@ -15,21 +15,6 @@ from studio.submission import submit
 OWNER = "script"
 """Owns the jobs of `run_request`: no cookie of a page can have this value."""
 
-_READ_THERE = ("models", "workflows")
-
-
-def worker_home(volume: Path, own: Path) -> Home:
-    """A home at `own`, on the worker's disk, that reads models and graphs from the volume.
-
-    A worker writes nothing to the volume: the page's container alone does.
-    """
-    own.mkdir(parents=True, exist_ok=True)
-    for name in _READ_THERE:
-        link = own / name
-        if not link.is_symlink():
-            link.symlink_to(volume / name, target_is_directory=True)
-    return Home(own)
-
 
 def import_libraries() -> None:
     """Imports what the first job of every worker needs; a snapshot of the memory keeps it.

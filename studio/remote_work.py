@@ -48,6 +48,9 @@ WAITING = Planned({"worker": "Waiting for a GPU"}, "", "")
 
 LOST = "The machine that made this was lost, or could not be reached: run the job again."
 
+READ_THERE = ("models", "workflows", "comfyui")
+"""Folders of the page's home that a worker reads."""
+
 
 @dataclass(frozen=True)
 class Order:
@@ -132,6 +135,19 @@ class RemoteWork:
         # Whatever the way there raises: the job is cancelled all the same.
         except Exception:
             logger.warning("Job %s: its worker could not be told to stop.", order.job.id)
+
+
+def worker_home(home: Path, own: Path) -> Home:
+    """A home at `own`, on the worker's disk, that reads models and graphs from the one at `home`.
+
+    A worker writes nothing there: the page's process alone does.
+    """
+    own.mkdir(parents=True, exist_ok=True)
+    for name in READ_THERE:
+        link = own / name
+        if not link.is_symlink():
+            link.symlink_to(home / name, target_is_directory=True)
+    return Home(own)
 
 
 def serve(

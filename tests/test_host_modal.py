@@ -20,11 +20,11 @@ import app
 from studio.cli_request import run_elsewhere
 from studio.errors import BadInput
 from studio.home import Home
-from studio.host_modal import run_request, worker_home
+from studio.host_modal import run_request
 from studio.modes import MODES
 from studio.production import Production
 from studio.recipe_read import read_recipe
-from studio.remote_work import RemoteWork
+from studio.remote_work import RemoteWork, worker_home
 from studio.studio import open_studio, running
 
 ROOT = Path(app.__file__).parent

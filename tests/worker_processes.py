@@ -60,6 +60,11 @@ def tries_of(folder, job, item, mine=None):
     return [int(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def dying(home):
+    """In the place of a class of work: its process ends at the start."""
+    os._exit(9)
+
+
 WORK = {"production": Production, "painter": Painter}
 
 
