@@ -29,6 +29,7 @@ UNLOADED = {
     True: "The memory is given back; the next job loads its weights again.",
     False: "A job runs: the memory is given back when it has ended.",
 }
+KEPT = "The workers keep their weights until the studio is stopped."
 
 
 class ModelsRoutes:
@@ -83,8 +84,10 @@ class ModelsRoutes:
 
     def unload(self, request: Request) -> Response:
         """The engine's memory, given back between two jobs."""
-        refused = self._refused(request)
-        return refused or answer({"sentence": UNLOADED[self._studio.runner.unload()]})
+        if refused := self._refused(request):
+            return refused
+        runner = self._studio.runner
+        return answer({"sentence": UNLOADED[runner.unload()] if runner.can_unload else KEPT})
 
     def _refused(self, request: Request) -> Response | None:
         if self._strangers:

@@ -110,6 +110,11 @@ class Runner:
         """Has the queue looked at now."""
         self._awake.set()
 
+    @property
+    def can_unload(self) -> bool:
+        """Whether the memory that is kept between jobs is this process's to give back."""
+        return self._release is not None
+
     def unload(self) -> bool:
         """Has the thread give memory back before its next job; False where one runs until then."""
         self._unloading.set()

@@ -248,6 +248,13 @@ def test_unload_waits_for_the_job_that_runs(server, visitor):
     assert server.work.released.wait(5)
 
 
+def test_unload_says_where_the_memory_is_the_workers(server, visitor, monkeypatch):
+    # As the runner is where its work is made elsewhere.
+    monkeypatch.setattr(server.studio.runner, "_release", None)
+    assert visitor.post("/unload").json()["sentence"].startswith("The workers keep their weights")
+    assert not server.studio.runner._unloading.is_set()
+
+
 @contextmanager
 def slow_job(server, visitor):
     owner = visitor.cookies["aio_owner"]
