@@ -7,12 +7,16 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from studio.engine import ENGINES
 from studio.errors import BadInput, StudioError
 from studio.home import Home, home_at
-from studio.hosts import keep_hub_cache, this_host
+from studio.hosts import Host, keep_hub_cache, this_host
 from studio.weights_mirror import use_writable_cache
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
 
 PORT = 7860
 
@@ -53,10 +57,11 @@ def _serve(options: argparse.Namespace) -> None:
             " they have to log in.\n"
         )
     prepare_gradio(home)
+    # Before Gradio is imported, which the package `spaces` changes on its own import.
+    studio = _open(home, host)
     from studio.page import build_page, launch_page
-    from studio.studio import open_studio, running
+    from studio.studio import running
 
-    studio = open_studio(home)
     strangers = options.listen or options.share or host.strangers
     if not strangers:
         studio.machine.start()
@@ -71,10 +76,21 @@ def _serve(options: argparse.Namespace) -> None:
             auth=options.auth,
             strangers=strangers,
             engine=options.engine,
+            framed=host.framed,
         )
         sys.stdout.write(f"AIO Studio is at {' and '.join(urls)}\nCtrl+C stops it.\n")
         sys.stdout.flush()
         page.block_thread()
+
+
+def _open(home: Home, host: Host) -> "Studio":
+    if host.lends_gpu:
+        from studio.host_zero import open_on_zero
+
+        return open_on_zero(home)
+    from studio.studio import open_studio
+
+    return open_studio(home)
 
 
 def _host(options: argparse.Namespace) -> str:

@@ -1,6 +1,5 @@
 """The Modal app's containers, but for Modal itself: what `modal_app.py` puts its decorators on."""
 
-import importlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,20 +28,6 @@ def worker_home(volume: Path, own: Path) -> Home:
         if not link.is_symlink():
             link.symlink_to(volume / name, target_is_directory=True)
     return Home(own)
-
-
-def import_libraries() -> None:
-    """Imports what the first job of every worker needs; a snapshot of the memory keeps it.
-
-    No GPU is looked at: there is none while Modal takes the snapshot, and PyTorch would go on
-    to believe so.
-    """
-    from studio.diffusers_engine import RUNNERS
-    from studio.diffusers_setup import prepare_libraries
-
-    prepare_libraries()
-    for runner in RUNNERS.values():
-        importlib.import_module(runner.partition(":")[0])
 
 
 def run_request(

@@ -29,6 +29,7 @@ from studio.page_forms import (
 )
 from studio.page_gallery import GALLERY, RESTORED
 from studio.page_gallery_routes import GalleryRoutes
+from studio.page_gpu import connect_visit
 from studio.page_models import PANEL
 from studio.page_models_routes import ModelsRoutes
 from studio.page_preflight import Card, preflight_card
@@ -90,6 +91,8 @@ def build_page(studio: Studio, engine: str = "", strangers: bool = False) -> gr.
             _connect(form, studio, engine, answer, say)
         page.load(None, None, tabs, js="() => studio.start()", **PAGE_EVENT)
         connect_refresh(page, studio, forms)
+        if studio.visits is not None:
+            connect_visit(studio.visits)
         for mode in MODES.values():
             add_endpoint(studio, engine, mode)
     return page
@@ -105,9 +108,10 @@ def launch_page(
     auth: tuple[str, str] | None = None,
     strangers: bool = False,
     engine: str = "",
+    framed: bool = False,
 ) -> list[str]:
     """Serves the page and returns its addresses at once. `strangers`: others than the owner of the
-    machine can open it, so nothing on it tells of the machine.
+    machine can open it, so nothing on it tells of the machine. `framed` as in `Host`.
     """
     _, local, public = page.launch(
         server_name=host,
@@ -116,7 +120,7 @@ def launch_page(
         auth=auth,
         prevent_thread_lock=True,
         quiet=True,
-        **_as_served(studio, engine, strangers),
+        **_as_served(studio, engine, strangers, framed),
     )
     return [local, *([public] if public else [])]
 
@@ -136,7 +140,9 @@ def page_app(
     return server
 
 
-def _as_served(studio: Studio, engine: str, strangers: bool) -> dict[str, Any]:
+def _as_served(
+    studio: Studio, engine: str, strangers: bool, framed: bool = False
+) -> dict[str, Any]:
     """What both ways to serve the page have in common."""
     return {
         "theme": build_theme(),
@@ -149,6 +155,7 @@ def _as_served(studio: Studio, engine: str, strangers: bool) -> dict[str, Any]:
                 *GalleryRoutes(studio).routes(),
                 *ModelsRoutes(studio, engine, strangers).routes(),
             ],
+            framed=framed,
         ).app_kwargs(),
         "max_file_size": MAX_UPLOAD_BYTES,
         "footer_links": [],

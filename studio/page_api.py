@@ -37,6 +37,8 @@ def queue_request(
     owner = owner_of(request.cookies)
     if owner is None:
         raise BadInput(NO_OWNER)
+    if studio.visits is not None:
+        studio.visits.keep(owner)
     forced = {"engine": engine} if engine in mode.engines else {}
     return studio.submit(owner, mode.id, {**safe_values(mode, raw, studio.home), **forced})
 

@@ -12,6 +12,7 @@ from studio.machine_watch import MachineWatch
 from studio.production import Production
 from studio.runner import Runner, Work
 from studio.submission import submit
+from studio.zero_visits import Visits
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Studio:
     runner: Runner
     fetching: Fetching
     machine: MachineWatch = field(default_factory=MachineWatch)
+    visits: Visits | None = None
+    """Where a GPU is lent to visitors, and each request tells of one."""
 
     def submit(
         self,

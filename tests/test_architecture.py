@@ -57,8 +57,8 @@ FLOORS = (
     ),
     ("planning", ("request", "planning…", "plan_summary", "mode_listing", "preflight…")),
     ("jobs", ("jobs…", "estimates", "runner…", "submission", "gallery", "restore")),
-    ("making", ("finishing", "production", "remote_work")),
-    ("studio", ("studio", "doctor", "machine_watch", "fetching", "host_modal")),
+    ("making", ("finishing", "production", "remote_work", "zero_…")),
+    ("studio", ("studio", "doctor", "machine_watch", "fetching", "host_…")),
     ("page", ("page…",)),
     ("start", ("cli…", "__main__")),
 )
