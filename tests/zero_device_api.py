@@ -1,13 +1,14 @@
 """What the package `spaces` asks ZeroGPU's device API, answered on loopback.
 
-Learned by reading spaces 0.51.3 (`zero/api.py`, `zero/client.py`). It grants, refuses by script,
-and kills workers as the real one does; it knows nothing of quotas, and has no GPU.
+Learned by reading spaces 0.51.3 (`zero/api.py`, `zero/client.py`). It grants, and refuses by
+script; it knows nothing of quotas and has no GPU.
 """
 
 import json
 import os
 import signal
 import threading
+import time
 import uuid
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,13 +34,12 @@ class DeviceApi:
         """Path and query of every request."""
         self.answers = []
         """What `/schedule` answers next: a key of REFUSALS; "wait" and "in vain" mean its queue."""
-        self.enforces = False
-        """Whether a worker is killed when the seconds that it has asked for are over."""
         self.workers = {}
         """Process ids by allow token, of calls that go on."""
         self.pids = set()
-        self.released = False
-        self.seconds = {}
+        self.last = None
+        self.idle = False
+        """Whether the newest worker has ended well and waits for more."""
         api = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -63,6 +63,12 @@ class DeviceApi:
                 os.kill(pid, signal.SIGKILL)
         self.server.shutdown()
 
+    def end(self):
+        """Takes the GPU back from the one call that goes on, once there is but one."""
+        while len(self.workers) != 1:
+            time.sleep(0.01)
+        os.kill(self.workers.popitem()[1], signal.SIGKILL)
+
     def scheduled(self):
         """The queries of all calls for a GPU."""
         return [query for path, query in self.calls if path == "/schedule"]
@@ -82,26 +88,22 @@ class DeviceApi:
             self._queue(request, query, what)
 
     def allow(self, request, query):
-        token, pid = query["allowToken"], int(query["pid"])
-        self.workers[token] = pid
-        self.pids.add(pid)
-        if self.enforces:
-            # Late, as the studio counts from the worker's first word.
-            timer = threading.Timer(self.seconds[token] + 0.5, self._end, [token])
-            timer.daemon = True
-            timer.start()
+        self.last = int(query["pid"])
+        self.pids.add(self.last)
+        self.workers[query["allowToken"]] = self.last
         answer(request)
 
     def release(self, request, query):
-        self.released = query.get("fail") != "True" and query.get("fail") != "true"
+        self.idle = query["fail"] == "false"
         known = self.workers.pop(query["allowToken"], None)
-        self.seconds.pop(query["allowToken"], None)
-        answer(request, 200 if known or self.released else 404)
+        answer(request, 200 if known else 404)
 
     def _grant(self, query):
         token = uuid.uuid4().hex
-        self.seconds[token] = float(query["durationSeconds"])
-        idle, self.released = self.released and not self.workers, False
+        idle, self.idle = self.idle and not self.workers, False
+        if idle:
+            # The worker of before is used again, and does not ask.
+            self.workers[token] = self.last
         return {"idle": idle, "nvidiaIndex": 0, "nvidiaUUID": "GPU-none", "allowToken": token}
 
     def _queue(self, request, query, what):
@@ -116,13 +118,7 @@ class DeviceApi:
             request.wfile.write(event.encode())
             request.wfile.flush()
             # The package takes what arrives at once for one event.
-            threading.Event().wait(0.1)
-
-    def _end(self, token):
-        pid = self.workers.pop(token, None)
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.1)
 
 
 def answer(request, status=200, body=None, headers=None):
