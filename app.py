@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from studio.engine import ENGINES
@@ -60,12 +61,13 @@ def _serve(options: argparse.Namespace) -> None:
     # Before Gradio is imported, which the package `spaces` changes on its own import.
     studio = _open(home, host)
     from studio.page import build_page, launch_page
+    from studio.retention import Retention, swept
     from studio.studio import running
 
     strangers = options.listen or options.share or host.strangers
     if not strangers:
         studio.machine.start()
-    with running(studio):
+    with running(studio), swept(Retention(home)) if host.prunes else nullcontext():
         page = build_page(studio, options.engine, strangers)
         urls = launch_page(
             page,

@@ -56,7 +56,7 @@ FLOORS = (
         ),
     ),
     ("planning", ("request", "planning…", "plan_summary", "mode_listing", "preflight…")),
-    ("jobs", ("jobs…", "estimates", "runner…", "submission", "gallery", "restore")),
+    ("jobs", ("jobs…", "estimates", "runner…", "submission", "gallery", "restore", "retention")),
     ("making", ("finishing", "production", "remote_work", "zero_…")),
     ("studio", ("studio", "doctor", "machine_watch", "fetching", "host_…")),
     ("page", ("page…",)),
