@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from studio.engine import ENGINES
 from studio.errors import BadInput, StudioError
 from studio.home import Home, home_at
+from studio.host_space import bring_engine
 from studio.hosts import Host, keep_hub_cache, this_host
 from studio.weights_mirror import use_writable_cache
 
@@ -51,6 +52,8 @@ def _serve(options: argparse.Namespace) -> None:
     if host.preloads:
         use_writable_cache(home.root)
     _require_engine(options.engine)
+    if host.installs:
+        bring_engine(home, options.engine, _say)
     _require_free(_host(options), options.port)
     if options.listen and not options.auth:
         sys.stderr.write(
@@ -83,6 +86,10 @@ def _serve(options: argparse.Namespace) -> None:
         sys.stdout.write(f"AIO Studio is at {' and '.join(urls)}\nCtrl+C stops it.\n")
         sys.stdout.flush()
         page.block_thread()
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def _open(home: Home, host: Host) -> "Studio":

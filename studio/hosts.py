@@ -30,6 +30,8 @@ class Host:
     """Whether others than the owner open the page, which then tells nothing of the machine."""
     preloads: bool = False
     """Whether the Hub's cache was filled before the start, by another user."""
+    installs: bool = False
+    """Whether the chosen engine is installed at the start: nobody can do it by hand."""
     prunes: bool = False
     """Whether old outputs are deleted, because the disk is small and nobody looks after it."""
     framed: bool = False
@@ -42,6 +44,7 @@ _SPACE: Any = {
     "homes": ("/data",),
     "strangers": True,
     "preloads": True,
+    "installs": True,
     "prunes": True,
     "framed": True,
 }

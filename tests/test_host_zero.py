@@ -334,6 +334,13 @@ def test_page_asks_again_by_itself_once(space, chromium, twice):
 # Two visitors
 
 
+def test_cookie_is_one_that_a_frame_on_the_hub_may_have(space):
+    secure = httpx.get(space.url, headers={"X-Forwarded-Proto": "https"}).headers["set-cookie"]
+    assert secure.endswith("; HttpOnly; SameSite=None; Secure; Partitioned")
+    # Without TLS a browser would refuse that one.
+    assert httpx.get(space.url).headers["set-cookie"].endswith("; HttpOnly; SameSite=Lax")
+
+
 def test_visitors_have_nothing_of_each_other(space, visitor):
     (path,) = visitor.post(
         "/gradio_api/upload", files={"files": ("face.jpg", jpeg(), "image/jpeg")}
