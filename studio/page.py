@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from studio.errors import BadInput, StudioError
 from studio.inputs import MAX_UPLOAD_BYTES
@@ -38,6 +39,7 @@ from studio.page_refresh import connect_refresh
 from studio.page_routes import PageRoutes
 from studio.page_shell import FIRST_MODE, NOTICE, build_drawer, build_header
 from studio.page_theme import FAVICON, build_head, build_theme
+from studio.page_uploads import OwnUploads
 from studio.page_values import form_values, safe_values
 from studio.studio import Studio
 
@@ -144,19 +146,21 @@ def _as_served(
     studio: Studio, engine: str, strangers: bool, framed: bool = False
 ) -> dict[str, Any]:
     """What both ways to serve the page have in common."""
+    routes = PageRoutes(
+        studio,
+        tell_details=not strangers,
+        more=[
+            *GalleryRoutes(studio).routes(),
+            *ModelsRoutes(studio, engine, strangers).routes(),
+        ],
+        around=[Middleware(OwnUploads, uploads=studio.uploads)],
+        framed=framed,
+    )
     return {
         "theme": build_theme(),
         "head": build_head(),
         "favicon_path": str(FAVICON),
-        "app_kwargs": PageRoutes(
-            studio,
-            tell_details=not strangers,
-            more=[
-                *GalleryRoutes(studio).routes(),
-                *ModelsRoutes(studio, engine, strangers).routes(),
-            ],
-            framed=framed,
-        ).app_kwargs(),
+        "app_kwargs": routes.app_kwargs(),
         "max_file_size": MAX_UPLOAD_BYTES,
         "footer_links": [],
         "run_history": False,

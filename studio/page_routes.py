@@ -120,9 +120,11 @@ class PageRoutes:
         studio: Studio,
         tell_details: bool,
         more: Sequence[Route] = (),
+        around: Sequence[Middleware] = (),
         framed: bool = False,
     ) -> None:
-        """`framed` as in `Host`."""
+        """`around` goes around all routes, Gradio's too. `framed` as in `Host`."""
+        self._around = around
         self._framed = framed
         self._studio = studio
         self._tell_details = tell_details
@@ -132,7 +134,7 @@ class PageRoutes:
         """What `launch(app_kwargs=…)` takes; routes given there come before Gradio's own."""
         return {
             "routes": self.routes(),
-            "middleware": [Middleware(OwnerCookie, framed=self._framed)],
+            "middleware": [Middleware(OwnerCookie, framed=self._framed), *self._around],
             "exception_handlers": {StudioError: _refuse},
         }
 

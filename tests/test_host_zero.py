@@ -354,6 +354,8 @@ def test_visitors_have_nothing_of_each_other(space, visitor):
     assert [visitor.get(one).status_code for one in mine] == [200, 200, 200]
     files = [f"/gradio_api/file={one}" for one in (output, stored, space.home.database)]
     files += [f"/gradio_api/file={one}/../{one.name}" for one in (output, stored)]
+    upload = [f"/gradio_api/file={path}", f"/gradio_api/file/{path}"]
+    assert [visitor.get(one).content for one in upload] == [jpeg()] * 2
     with visits(space, "bob") as bob, httpx.Client(base_url=space.url, timeout=30) as nobody:
         for other in (bob, nobody):
             assert other.get("/jobs").json()["jobs"] == []
@@ -365,4 +367,8 @@ def test_visitors_have_nothing_of_each_other(space, visitor):
             assert other.post(f"/gallery/{job_id}/0/again").status_code == 404
             for one in files:
                 assert other.get(one).status_code == 403, one
+            for one in upload:
+                assert other.get(one).status_code == 404, one
+        with pytest.raises(AssertionError, match="was not uploaded here"):
+            ask(bob, "paint", "edit", image=[data])
     assert job_of(visitor, job_id)["items"][0]["url"]
