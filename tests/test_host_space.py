@@ -3,10 +3,12 @@
 import socket
 
 import pytest
+from model_files import put
 
 import app
 from studio.comfy_pins import PINS
 from studio.errors import EngineFailed, StudioError
+from studio.families import LTX
 from studio.host_space import bring_engine
 
 
@@ -20,6 +22,25 @@ def brought(home, engine):
 def test_comfyui_is_brought_where_it_is_chosen(home):
     assert brought(home, "") == brought(home, "diffusers") == []
     assert brought(home, "comfy") == [[]]
+
+
+def test_comfyui_is_brought_for_weights_that_were_preloaded(home):
+    put(home, *LTX.variants_of("comfy")[0].models)
+    assert brought(home, "") == [[]]
+    assert brought(home, "diffusers") == []
+
+
+def test_page_starts_without_comfyui_that_nobody_forced(home):
+    put(home, *LTX.variants_of("comfy")[0].models)
+    said = []
+
+    def fail(home, packs, say):
+        raise EngineFailed("There is no network.")
+
+    bring_engine(home, "", said.append, fail)
+    assert said == ["There is no network.\nThe page starts without ComfyUI."]
+    with pytest.raises(EngineFailed):
+        bring_engine(home, "comfy", said.append, fail)
 
 
 def test_packs_are_brought_for_graphs_of_the_owners(home):

@@ -74,6 +74,7 @@ def space(tmp_path_factory):
         finally:
             process.kill()
             api.stop()
+    assert not (home.root / "foreign.txt").exists(), "a request to another machine"
 
 
 @pytest.fixture
@@ -135,7 +136,8 @@ def made(client, prompt="paint", *rest, **values):
 # The start, and what is asked for
 
 
-def test_call_is_found_at_the_start_which_reaches_no_other_machine(space):
+def test_call_is_found_at_the_start(space):
+    """The network is refused meanwhile, and for all tests here."""
     assert space.api.calls[0] == ("/startup-report", {})
     assert not (space.home.root / "foreign.txt").exists()
 
