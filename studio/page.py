@@ -122,6 +122,8 @@ def launch_page(
         auth=auth,
         prevent_thread_lock=True,
         quiet=True,
+        # Skips Gradio's own look at the page, which ends the start where that takes three seconds.
+        _frontend=False,
         **_as_served(studio, engine, strangers, framed),
     )
     return [local, *([public] if public else [])]
