@@ -64,7 +64,7 @@ def space(tmp_path_factory):
         home=home, api=api, url=f"http://127.0.0.1:{port}", said=folder / "said.txt"
     )
     try:
-        wait_for(lambda: "Ctrl+C" in space.said.read_text(), space.said.read_text, process, 120)
+        wait_for(lambda: "Ctrl+C" in space.said.read_text(), space.said.read_text, process, 170)
         yield space
     finally:
         process.kill()
