@@ -7,13 +7,14 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from studio.engine import ENGINES
 from studio.errors import BadInput, StudioError
 from studio.home import Home, home_at
-from studio.hosts import keep_hub_cache, this_host
+from studio.host_space import bring_engine
+from studio.hosts import Host, keep_hub_cache, this_host
 from studio.weights_mirror import use_writable_cache
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def _serve(options: argparse.Namespace) -> None:
     if host.preloads:
         use_writable_cache(home.root)
     _require_engine(options.engine)
+    if host.installs:
+        bring_engine(home, options.engine, _say)
     _require_free(_host(options), options.port)
     if options.listen and not options.auth:
         sys.stderr.write(
@@ -58,13 +61,20 @@ def _serve(options: argparse.Namespace) -> None:
             " they have to log in.\n"
         )
     prepare_gradio(home)
+    # The studio is opened before Gradio is imported, which the package `spaces` changes.
+    with _opened(home, host, options) as studio:
+        _serve_page(studio, options, host)
+
+
+def _serve_page(studio: "Studio", options: argparse.Namespace, host: Host) -> None:
     from studio.page import build_page, launch_page
+    from studio.retention import Retention, swept
     from studio.studio import running
 
     strangers = options.listen or options.share or host.strangers
-    with _opened(home, options) as studio, running(studio):
-        if not strangers:
-            studio.machine.start()
+    if not strangers:
+        studio.machine.start()
+    with running(studio), swept(Retention(studio.home)) if host.prunes else nullcontext():
         page = build_page(studio, options.engine, strangers)
         urls = launch_page(
             page,
@@ -75,20 +85,30 @@ def _serve(options: argparse.Namespace) -> None:
             auth=options.auth,
             strangers=strangers,
             engine=options.engine,
+            framed=host.framed,
         )
         sys.stdout.write(f"AIO Studio is at {' and '.join(urls)}\nCtrl+C stops it.\n")
         sys.stdout.flush()
         page.block_thread()
 
 
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
 @contextmanager
-def _opened(home: Home, options: argparse.Namespace) -> "Iterator[Studio]":
-    """The studio with the runner that was chosen."""
+def _opened(home: Home, host: Host, options: argparse.Namespace) -> "Iterator[Studio]":
+    """The studio with the runner that the host has, or that was chosen."""
+    if options.runner == "local" and options.workers is not None:
+        raise BadInput("'--workers' is for '--runner ray': leave it out.")
+    if host.lends_gpu:
+        from studio.host_zero import open_on_zero
+
+        yield open_on_zero(home)
+        return
     from studio.studio import open_studio
 
     if options.runner == "local":
-        if options.workers is not None:
-            raise BadInput("'--workers' is for '--runner ray': leave it out.")
         yield open_studio(home)
         return
     from studio.host_ray import ray_workers

@@ -110,9 +110,9 @@ class Worker:
     @modal.enter(snap=True)
     def import_libraries(self) -> None:
         """Done once for all workers of a deployment, and kept in the snapshot."""
-        from studio.host_modal import import_libraries
+        from studio.diffusers_engine import import_runners
 
-        import_libraries()
+        import_runners()
 
     @modal.enter(snap=False)
     def start(self) -> None:

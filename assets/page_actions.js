@@ -40,6 +40,7 @@ studio.actions = (() => {
   // The actions
 
   async function again(made, seed) {
+    await studio.gpu.visit();
     const job = await post(made, `again?seed=${seed}`);
     if (!job) return;
     studio.job.open(job.id);

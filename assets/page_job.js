@@ -7,7 +7,7 @@ studio.job = (() => {
   const WAITING_MS = 2000;
   const HIDDEN_MS = 5000; // nobody looks at the tab
 
-  const current = { id: null, mode: null, parts: null };
+  const current = { id: null, mode: null, parts: null, live: false };
   let troubled = false;
   let timer, turns = 0; // of overlapping looks only the last counts
 
@@ -16,7 +16,7 @@ studio.job = (() => {
 
   function open(id, push = true) {
     if (push) address("job", id);
-    Object.assign(current, { id, mode: null });
+    Object.assign(current, { id, mode: null, live: false });
     const parts = PARTS.map((name) => make("div", { className: `job-${name}` }));
     byId("job").replaceChildren(...parts);
     current.parts = Object.fromEntries(PARTS.map((name, index) => [name, parts[index]]));
@@ -74,16 +74,19 @@ studio.job = (() => {
       job.live && job.preview && make("img", {
         src: `${root}preview/${job.id}?${job.preview}`, alt: "What it looks like so far" }),
     ]);
-    fill(parts.actions, [job.id, job.live, job.stopping, job.canRerun], () => actions(job));
+    fill(parts.actions, [job.id, job.live, job.stopping, job.canRerun, job.failure], () => actions(job));
     fill(parts.failure, [job.state, job.failure], () => [
       job.failure && failureCard(job.failure),
-      job.state === "interrupted" && make("div", { className: "card warning" }, make("p", {
+      job.state === "interrupted" && !job.failure && make("div", { className: "card warning" }, make("p", {
         textContent: "The studio was stopped while this was being made." })),
     ]);
     showResults(job);
     fill(parts.notes, job.notes, sentences);
     announce(statusOf(job));
     if (!job.live) say("");
+    // Only whoever has waited for it: an old failure must not cost anybody's quota.
+    if (current.live && job.failure && job.failure.retries) rerun(job.id, null, true);
+    current.live = job.live;
   }
 
   function progressOf(job) {
@@ -113,13 +116,21 @@ studio.job = (() => {
       const label = job.stopping ? "Stopping …" : "Cancel";
       return [button(label, () => act(job.id, "cancel"), { disabled: job.stopping })];
     }
-    return job.canRerun ? [button("Run again", () => act(job.id, "rerun"))] : [];
+    const label = job.failure && job.failure.longer
+      ? "Run again with twice the GPU time" : "Run again";
+    return job.canRerun ? [button(label, () => rerun(job.id))] : [];
   }
 
-  async function act(id, what) {
+  async function rerun(id, item = null, byItself = false) {
+    await studio.gpu.visit();
+    return act(id, item === null ? "rerun" : `rerun?item=${item}`, byItself);
+  }
+
+  async function act(id, what, byItself = false) {
     try {
       const answer = await ask(`jobs/${encodeURIComponent(id)}/${what}`, "POST");
-      say(answer.error || answer.sentence || "");
+      // By itself, another tab may have been first.
+      if (!byItself) say(answer.error || answer.sentence || "");
     } catch {
       say("The studio does not answer. Try again in a moment.");
     }
@@ -148,6 +159,10 @@ studio.job = (() => {
       make("p", {}, make("strong", { textContent: failure.sentence })));
     if (failure.stage) {
       card.append(make("p", { className: "meta", textContent: `Stage: ${failure.stage}` }));
+    }
+    if (failure.links.length) {
+      card.append(make("p", { className: "line" }, ...failure.links.map(([textContent, href]) =>
+        make("a", { href, textContent, target: "_blank", rel: "noopener" }))));
     }
     if (failure.details) {
       card.append(make("details", {}, make("summary", { textContent: "Details" }),
@@ -195,7 +210,7 @@ studio.job = (() => {
       // The only item's failure is the job's, which has its card already.
       many && item.failure && failureCard(item.failure),
       many && !job.live && item.state !== "done" &&
-        button("Try this one again", () => act(job.id, `rerun?item=${item.index}`)),
+        button("Try this one again", () => rerun(job.id, item.index)),
       item.gone && make("p", { className: "note", textContent: "This file was deleted." }),
       item.url && media(job, item),
       item.url && facts(job, item),

@@ -14,7 +14,7 @@ from studio.clip_media import given_sound
 from studio.comfy_boot import boot, linked_models
 from studio.comfy_graph import Graph
 from studio.comfy_graphs import WORKFLOWS, bind, own_graphs
-from studio.comfy_inputs import write_inputs
+from studio.comfy_inputs import stage_placeholders, write_inputs
 from studio.comfy_latents import Sampled
 from studio.comfy_result import Result
 from studio.comfy_run import ComfyRun
@@ -96,6 +96,8 @@ class ComfyEngine:
         try:
             if found is None:
                 self._write_inputs(plan, clip, brought, progress)
+            with disk_errors(self._home.scratch, EngineFailed):
+                stage_placeholders(folder, brought)
             importlib.import_module("folder_paths").set_input_directory(str(brought))
             return self._decoded(plan, job, graph, progress)
         finally:

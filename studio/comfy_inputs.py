@@ -1,6 +1,7 @@
 """Writes what a clip is given into a job's own input folder, as ComfyUI's loaders read it."""
 
 import os
+import shutil
 import wave
 import zlib
 from fractions import Fraction
@@ -41,6 +42,19 @@ def write_inputs(plan: Plan, clip: Clip, folder: Path, progress: Progress) -> No
     if clip.control and clip.control.strength:
         frames = control_frames(plan, clip, clip.control, progress)
         _write_lossless(folder / CONTROL, frames, clip.fps)
+
+
+def stage_placeholders(graphs: Path, folder: Path) -> None:
+    """Has the files of `graphs`/inputs in a job's input folder, under their own names.
+
+    ComfyUI refuses a graph whose loaders name files that are not there, also where nothing of
+    them is used: so go the defaults in graphs that were saved elsewhere. Raises OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in sorted((graphs / "inputs").glob("*")):
+        target = folder / file.name
+        if file.is_file() and not target.exists():
+            shutil.copyfile(file, target)
 
 
 def _in_blocks(sound: Sound) -> Sound:

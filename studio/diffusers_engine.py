@@ -50,6 +50,17 @@ RUNNERS: Mapping[str, str] = {
 """Module and class of each family; imported when first needed, after `prepare_libraries`."""
 
 
+def import_runners() -> None:
+    """Imports what the first job of every process needs, ahead of it: a snapshot of the memory
+    keeps that, and so does a fork.
+
+    No GPU is looked at: there may be none yet, and PyTorch would go on to believe so.
+    """
+    prepare_libraries()
+    for runner in RUNNERS.values():
+        importlib.import_module(runner.partition(":")[0])
+
+
 class DiffusersEngine:
     """Holds at most one family's weights, warm between jobs; see `studio.engine.Engine`.
 

@@ -18,6 +18,24 @@ FetchFailure = Literal[
 """The ways in which a file of the Hub cannot be had."""
 
 
+GpuFailure = Literal[
+    "gpu-busy",
+    "gpu-none",
+    "gpu-token",
+    "gpu-credits",
+    "gpu-duration",
+    "gpu-login",
+    "gpu-runs",
+    "gpu-quota",
+    "gpu-time",
+    "gpu-time-again",
+    "gpu-time-most",
+    "gpu-crash",
+    "gpu-service",
+]
+"""The ways in which a host that lends its GPU for single calls does not, or not long enough."""
+
+
 class StudioError(Exception):
     """Anything the studio refuses or fails to do. `str(error)` is shown to the user as it is."""
 
@@ -59,6 +77,18 @@ class OutOfMemory(EngineFailed):
 
 class WorkerLost(EngineFailed):
     """The machine that made an item is gone, or cannot be reached: nothing is to blame but it."""
+
+
+class GpuFailed(StudioError):
+    """The host lent no GPU, or took it back too early."""
+
+    def __init__(self, sentence: str, kind: GpuFailure) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+
+
+class Interrupted(StudioError):
+    """The job cannot go on as it is, through no fault of its own; run again, it can."""
 
 
 class Cancelled(StudioError):

@@ -1,6 +1,5 @@
 """The Modal app's containers, but for Modal itself: what `modal_app.py` puts its decorators on."""
 
-import importlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,20 +13,6 @@ from studio.submission import submit
 
 OWNER = "script"
 """Owns the jobs of `run_request`: no cookie of a page can have this value."""
-
-
-def import_libraries() -> None:
-    """Imports what the first job of every worker needs; a snapshot of the memory keeps it.
-
-    No GPU is looked at: there is none while Modal takes the snapshot, and PyTorch would go on
-    to believe so.
-    """
-    from studio.diffusers_engine import RUNNERS
-    from studio.diffusers_setup import prepare_libraries
-
-    prepare_libraries()
-    for runner in RUNNERS.values():
-        importlib.import_module(runner.partition(":")[0])
 
 
 def run_request(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 HostId = Literal["local", "space", "zero", "modal-notebook", "modal-app"]
 
@@ -30,16 +30,31 @@ class Host:
     """Whether others than the owner open the page, which then tells nothing of the machine."""
     preloads: bool = False
     """Whether the Hub's cache was filled before the start, by another user."""
+    installs: bool = False
+    """Whether the chosen engine is installed at the start: nobody can do it by hand."""
     prunes: bool = False
     """Whether old outputs are deleted, because the disk is small and nobody looks after it."""
+    framed: bool = False
+    """Whether the page is shown in a frame of another site, which keeps usual cookies away."""
+    lends_gpu: bool = False
+    """Whether a GPU is lent for single calls, each at the expense of the visitor who asks."""
 
+
+_SPACE: Any = {
+    "homes": ("/data",),
+    "strangers": True,
+    "preloads": True,
+    "installs": True,
+    "prunes": True,
+    "framed": True,
+}
 
 HOSTS: Mapping[HostId, Host] = {
     host.id: host
     for host in (
         Host("local", "this machine"),
-        Host("space", "a Space", ("/data",), strangers=True, preloads=True, prunes=True),
-        Host("zero", "a ZeroGPU Space", ("/data",), strangers=True, preloads=True, prunes=True),
+        Host("space", "a Space", **_SPACE),
+        Host("zero", "a ZeroGPU Space", **_SPACE, lends_gpu=True),
         # The volume whose name says what it is for goes before any other.
         Host("modal-notebook", "a Modal notebook", ("/mnt/*models*", "/mnt/*"), on_volume=True),
         Host("modal-app", "a Modal app", ("/mnt/*",), on_volume=True, strangers=True),

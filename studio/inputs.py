@@ -1,6 +1,7 @@
 """What users bring in, kept once by content hash: `inputs/<ab>/<sha256><suffix>`."""
 
 import hashlib
+import os
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -117,8 +118,12 @@ def _copy_hashed(source: Path, target: Path) -> str:
 
 
 def _settle(partial: Path, place: Path) -> None:
-    """Moves a copy to its place, where a whole one is not there already."""
+    """Moves a copy to its place, where a whole one is not there already.
+
+    That one counts as new again: somebody has just brought it.
+    """
     if place.is_file() and place.stat().st_size == partial.stat().st_size:
+        os.utime(place)
         return
     place.parent.mkdir(exist_ok=True)
     partial.replace(place)

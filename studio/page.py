@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from studio.errors import BadInput, StudioError
 from studio.inputs import MAX_UPLOAD_BYTES
@@ -29,6 +30,7 @@ from studio.page_forms import (
 )
 from studio.page_gallery import GALLERY, RESTORED
 from studio.page_gallery_routes import GalleryRoutes
+from studio.page_gpu import connect_visit
 from studio.page_models import PANEL
 from studio.page_models_routes import ModelsRoutes
 from studio.page_preflight import Card, preflight_card
@@ -37,6 +39,7 @@ from studio.page_refresh import connect_refresh
 from studio.page_routes import PageRoutes
 from studio.page_shell import FIRST_MODE, NOTICE, build_drawer, build_header
 from studio.page_theme import FAVICON, build_head, build_theme
+from studio.page_uploads import OwnUploads
 from studio.page_values import form_values, safe_values
 from studio.studio import Studio
 
@@ -90,6 +93,8 @@ def build_page(studio: Studio, engine: str = "", strangers: bool = False) -> gr.
             _connect(form, studio, engine, answer, say)
         page.load(None, None, tabs, js="() => studio.start()", **PAGE_EVENT)
         connect_refresh(page, studio, forms)
+        if studio.visits is not None:
+            connect_visit(studio.visits)
         for mode in MODES.values():
             add_endpoint(studio, engine, mode)
     return page
@@ -105,9 +110,10 @@ def launch_page(
     auth: tuple[str, str] | None = None,
     strangers: bool = False,
     engine: str = "",
+    framed: bool = False,
 ) -> list[str]:
     """Serves the page and returns its addresses at once. `strangers`: others than the owner of the
-    machine can open it, so nothing on it tells of the machine.
+    machine can open it, so nothing on it tells of the machine. `framed` as in `Host`.
     """
     _, local, public = page.launch(
         server_name=host,
@@ -116,7 +122,9 @@ def launch_page(
         auth=auth,
         prevent_thread_lock=True,
         quiet=True,
-        **_as_served(studio, engine, strangers),
+        # Skips Gradio's own look at the page, which ends the start where that takes three seconds.
+        _frontend=False,
+        **_as_served(studio, engine, strangers, framed),
     )
     return [local, *([public] if public else [])]
 
@@ -136,20 +144,25 @@ def page_app(
     return server
 
 
-def _as_served(studio: Studio, engine: str, strangers: bool) -> dict[str, Any]:
+def _as_served(
+    studio: Studio, engine: str, strangers: bool, framed: bool = False
+) -> dict[str, Any]:
     """What both ways to serve the page have in common."""
+    routes = PageRoutes(
+        studio,
+        tell_details=not strangers,
+        more=[
+            *GalleryRoutes(studio).routes(),
+            *ModelsRoutes(studio, engine, strangers).routes(),
+        ],
+        around=[Middleware(OwnUploads, uploads=studio.uploads)],
+        framed=framed,
+    )
     return {
         "theme": build_theme(),
         "head": build_head(),
         "favicon_path": str(FAVICON),
-        "app_kwargs": PageRoutes(
-            studio,
-            tell_details=not strangers,
-            more=[
-                *GalleryRoutes(studio).routes(),
-                *ModelsRoutes(studio, engine, strangers).routes(),
-            ],
-        ).app_kwargs(),
+        "app_kwargs": routes.app_kwargs(),
         "max_file_size": MAX_UPLOAD_BYTES,
         "footer_links": [],
         "run_history": False,

@@ -18,7 +18,7 @@ from studio.fields import (
 from studio.jobs import Job
 from studio.modes import Mode
 from studio.page_routes import owner_of
-from studio.page_values import safe_values
+from studio.page_values import not_uploaded, paths_in, safe_values
 from studio.studio import Studio
 
 NO_OWNER = (
@@ -37,8 +37,14 @@ def queue_request(
     owner = owner_of(request.cookies)
     if owner is None:
         raise BadInput(NO_OWNER)
+    if studio.visits is not None:
+        studio.visits.keep(owner)
+    values = safe_values(mode, raw, studio.home)
+    for field in mode.media:
+        if not all(studio.uploads.is_of(owner, path) for path in paths_in(values[field.name])):
+            raise not_uploaded(field)
     forced = {"engine": engine} if engine in mode.engines else {}
-    return studio.submit(owner, mode.id, {**safe_values(mode, raw, studio.home), **forced})
+    return studio.submit(owner, mode.id, {**values, **forced})
 
 
 def add_endpoint(studio: Studio, engine: str, mode: Mode) -> None:

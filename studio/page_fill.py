@@ -29,6 +29,7 @@ from studio.page_forms import PAGE_EVENT, Form, element_id
 from studio.page_gallery_routes import GONE, restored_view
 from studio.page_job import CANCELLED
 from studio.page_routes import owner_of
+from studio.page_values import paths_in
 from studio.restore import Restored, restore, wish_from_json, wish_of_job
 from studio.send_to import Target, targets_of
 from studio.studio import Studio
@@ -71,15 +72,24 @@ def _filler(studio: Studio, gallery: Gallery, mode: Mode) -> Callable[..., list[
             owner = owner_of(request.cookies)
             if owner is None or not isinstance(asked, Mapping):
                 raise BadInput(NO_OWNER)
-            if "example" in asked:
-                return _example(mode, asked)
-            if "control" in asked:
-                return _sent(studio, gallery, owner, mode, asked)
-            return _restored(studio, gallery, owner, mode, asked)
+            values = _asked_for(studio, gallery, owner, mode, asked)
+            for path in paths_in([one for one in values if isinstance(one, list | dict)]):
+                studio.uploads.note(owner, path)
+            return values
         except StudioError as error:
             return [*untouched, {"error": str(error), "mode": mode.id}]
 
     return fill
+
+
+def _asked_for(
+    studio: Studio, gallery: Gallery, owner: str, mode: Mode, asked: Asked
+) -> list[object]:
+    if "example" in asked:
+        return _example(mode, asked)
+    if "control" in asked:
+        return _sent(studio, gallery, owner, mode, asked)
+    return _restored(studio, gallery, owner, mode, asked)
 
 
 def _columns(field: Field) -> int:

@@ -8,6 +8,7 @@ from studio.events import MemoryUsed
 from studio.jobs import CancelOutcome, Failure, Item, Job, State
 from studio.modes import MODES, Mode
 from studio.weights_hub import GIGABYTE
+from studio.zero_failures import LINKS, RETRIES
 
 View = dict[str, object]
 """A JSON object."""
@@ -127,6 +128,9 @@ def _failure_view(failure: Failure | None, tell_details: bool) -> View | None:
         "sentence": failure.sentence,
         "stage": failure.stage,
         "details": failure.details if tell_details else None,
+        "links": LINKS.get(failure.kind, ()),
+        "longer": failure.kind in RETRIES,
+        "retries": failure.kind == RETRIES[0],
     }
 
 

@@ -9,6 +9,7 @@ from studio.engine import ENGINES
 from studio.errors import StudioError
 from studio.modes import Mode
 from studio.needs import Need, model_settings
+from studio.page_read_out import seconds_asked
 from studio.preflight import Preflight, preflight
 from studio.registry import Variant
 from studio.studio import Studio
@@ -31,8 +32,10 @@ def preflight_card(
         found = preflight(studio.home, mode, raw, machine, engine)
     except StudioError as error:
         return Card(_card(_paragraph(str(error), "warning")), "Generate")
+    lent = seconds_asked(studio.visits, studio.home, mode, raw) if studio.visits else ""
+    gpu = [_paragraph(lent, "quiet")] if lent else []
     button = "Generate on demo weights" if found.weights.demo else "Generate"
-    return Card(_card(*_lines(found, raw, strangers)), button)
+    return Card(_card(*_lines(found, raw, strangers), *gpu), button)
 
 
 def gigabytes(size: float) -> str:

@@ -13,6 +13,7 @@ from studio.plan import Clip, Edit, Plan
 from studio.planning import plan_item
 from studio.preflight import ANY_PROMPT
 from studio.request import Request, read_request
+from studio.zero_visits import Visits
 
 
 def read_out(home: Home, table: JobTable, mode: Mode, raw: Mapping[str, object]) -> str:
@@ -33,6 +34,18 @@ def read_out(home: Home, table: JobTable, mode: Mode, raw: Mapping[str, object])
     notes = [note for note in plan.notes if not _repeats(note, plan)]
     lines = [mode.presets[plan.preset].summary, *notes]
     return _line(figures, size=size) + "".join(_line(line, "note") for line in lines)
+
+
+def seconds_asked(visits: Visits, home: Home, mode: Mode, raw: Mapping[str, object]) -> str:
+    """What a run asks ZeroGPU for, in one sentence; empty while something is missing for a plan."""
+    try:
+        seconds = visits.seconds(plan_item(_request(home, mode, raw), 0))
+    # The read-out says what stands in the way.
+    except StudioError:
+        return ""
+    return (
+        f"Asks ZeroGPU for {seconds} s a result, or for as much as your account may take at once."
+    )
 
 
 def _is_missing(field: MediaControl, raw: Mapping[str, object]) -> bool:

@@ -70,14 +70,15 @@ def owner_of(cookies: Mapping[str, str]) -> str | None:
 class OwnerCookie:
     """ASGI middleware that gives every new visitor an owner of their own."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, framed: bool = False) -> None:
         self._app = app
+        self._framed = framed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] not in _FIRST_PATHS:
             await self._app(scope, receive, send)
             return
-        cookie = _owner_cookie(Request(scope))
+        cookie = _owner_cookie(Request(scope), self._framed)
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -87,11 +88,15 @@ class OwnerCookie:
         await self._app(scope, receive, send_with_cookie)
 
 
-def _owner_cookie(request: Request) -> str:
+def _owner_cookie(request: Request, framed: bool) -> str:
+    """`framed`: the page is shown in a frame of another site, where browsers keep cookies away
+    that are `Lax`. One that is `Partitioned` is known only within frames of that same site.
+    """
     owner = owner_of(request.cookies) or secrets.token_urlsafe(32)
     forwarded = request.headers.get("x-forwarded-proto", "").split(",")[0].strip()
-    secure = "; Secure" if "https" in (request.url.scheme, forwarded) else ""
-    attributes = f"Max-Age={_KEPT_SECONDS}; Path=/; HttpOnly; SameSite=Lax{secure}"
+    secure = "https" in (request.url.scheme, forwarded)
+    site = "None; Secure; Partitioned" if framed and secure else "Lax" + "; Secure" * secure
+    attributes = f"Max-Age={_KEPT_SECONDS}; Path=/; HttpOnly; SameSite={site}"
     return f"{OWNER_COOKIE}={owner}; {attributes}"
 
 
@@ -110,7 +115,17 @@ def is_same_origin(headers: Mapping[str, str]) -> bool:
 class PageRoutes:
     """The routes of one studio. Somebody else's job is answered exactly as an unknown one."""
 
-    def __init__(self, studio: Studio, tell_details: bool, more: Sequence[Route] = ()) -> None:
+    def __init__(
+        self,
+        studio: Studio,
+        tell_details: bool,
+        more: Sequence[Route] = (),
+        around: Sequence[Middleware] = (),
+        framed: bool = False,
+    ) -> None:
+        """`around` goes around all routes, Gradio's too. `framed` as in `Host`."""
+        self._around = around
+        self._framed = framed
         self._studio = studio
         self._tell_details = tell_details
         self._more = more
@@ -119,7 +134,7 @@ class PageRoutes:
         """What `launch(app_kwargs=…)` takes; routes given there come before Gradio's own."""
         return {
             "routes": self.routes(),
-            "middleware": [Middleware(OwnerCookie)],
+            "middleware": [Middleware(OwnerCookie, framed=self._framed), *self._around],
             "exception_handlers": {StudioError: _refuse},
         }
 

@@ -10,6 +10,7 @@ FAVICON = ASSETS / "favicon.svg"
 STYLES = ("page.css", "page_shell.css", "page_gallery.css", "page_models.css")
 SCRIPTS = (
     "page_dom.js",
+    "page_gpu.js",
     "page_signs.js",
     "page_actions.js",
     "page_compare.js",

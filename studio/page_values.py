@@ -74,20 +74,28 @@ def _listed_loras(field: LoraControl, value: object, home: Home) -> tuple[LoraCh
 
 
 def _uploads(field: MediaControl, value: object) -> list[str]:
-    folder = Path(get_upload_folder()).resolve()
-    paths = list(_paths_in(value))
-    for path in paths:
-        if not Path(path).resolve().is_relative_to(folder):
-            raise BadInput(f"{field.label}: this file was not uploaded here, add it.", field.name)
+    paths = list(paths_in(value))
+    if not all(map(is_upload, paths)):
+        raise not_uploaded(field)
     return paths
 
 
-def _paths_in(value: object) -> Iterator[str]:
+def not_uploaded(field: MediaControl) -> BadInput:
+    """For a file that is on the server, and not the visitor's upload."""
+    return BadInput(f"{field.label}: this file was not uploaded here, add it.", field.name)
+
+
+def is_upload(path: str) -> bool:
+    """Whether the path leads into the folder of Gradio's uploads."""
+    return Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve())
+
+
+def paths_in(value: object) -> Iterator[str]:
     """The paths in what upload components send: file data, alone, in a list or in a gallery."""
     if isinstance(value, list | tuple):
         for one in value:
-            yield from _paths_in(one)
+            yield from paths_in(one)
     elif isinstance(value, Mapping):
-        yield from _paths_in(value.get("image") or value.get("path"))
+        yield from paths_in(value.get("image") or value.get("path"))
     elif value:
         yield str(value)

@@ -11,10 +11,11 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from studio import disk
 from studio.errors import (
@@ -81,6 +82,11 @@ class Made:
 
 Said = JobEvent | FilePart | Made | Failure
 """What crosses from a worker. A `Failure` is the last thing said of an item that was not made."""
+
+Performed = JobEvent | ItemResult | Failure
+"""The same where both ends share a disk: the result is where `publish` has put it."""
+
+T = TypeVar("T")
 
 Files = Mapping[str, Sequence[tuple[str, bytes]]]
 """What a script sends for the media controls: names and contents by control."""
@@ -156,6 +162,28 @@ def serve(
     """The worker's end: makes the order's item and says all that the runner has to know.
 
     `home` is the worker's own; its copies of the inputs stay, its copy of the result does not.
+    `is_cancelled` and closing the iterator are as in `perform`.
+    """
+
+    def bring_and_make(job: Job, item: Item, report: Report) -> ItemResult:
+        _bring_inputs(home, order)
+        return make(job, item, report)
+
+    with closing(perform(bring_and_make, order, is_cancelled)) as performed:
+        for one in performed:
+            if not isinstance(one, ItemResult):
+                yield one
+                continue
+            yield from _parts(one.output)
+            yield Made(one.output.suffix.removeprefix("."), one.findings, one.details)
+            one.output.unlink()
+
+
+def perform(
+    make: MakeItem, order: Order, is_cancelled: Callable[[], bool]
+) -> Generator[Performed, None, None]:
+    """Makes the order's item in a thread and says all of it, the result or the failure last.
+
     `is_cancelled` is asked a few times a second. Closing the iterator stops the work and waits
     for that, so that a GPU never has two items at a time.
     """
@@ -164,7 +192,6 @@ def serve(
 
     def run() -> None:
         try:
-            _bring_inputs(home, order)
             outcome.put(make(order.job, order.item, report))
         # A library may raise even SystemExit, and the other end waits for an answer.
         except BaseException as error:
@@ -179,13 +206,7 @@ def serve(
     finally:
         report.stop.set()
         thread.join()
-    ended = outcome.get()
-    if isinstance(ended, Failure):
-        yield ended
-    else:
-        yield from _parts(ended.output)
-        yield Made(ended.output.suffix.removeprefix("."), ended.findings, ended.details)
-        ended.output.unlink()
+    yield outcome.get()
 
 
 class _WorkerReport:
@@ -251,22 +272,31 @@ def _parts(path: Path) -> Iterator[FilePart]:
 def _receive(said: Iterator[Said], report: Report, file: Path) -> Made:
     """Passes on what the worker says and writes the file. Raises what the worker's item raised."""
     with file.open("xb") as writer:
-        for one in _without_blocking(said):
+        for one in without_blocking(said, _lost):
             if isinstance(one, FilePart):
                 writer.write(one.content)
                 report(StillAtWork())
             elif isinstance(one, Made):
                 return one
             elif isinstance(one, Failure):
-                raise _error_of(one)
+                raise error_of(one)
             else:
                 report(one)
     raise WorkerLost(LOST)
 
 
-def _without_blocking(said: Iterator[Said]) -> Iterator[Said]:
-    """What is said, and `StillAtWork` whenever that takes long. Raises StudioError."""
-    heard: queue.SimpleQueue[Said | BaseException | None] = queue.SimpleQueue()
+def _lost(error: BaseException) -> Exception:
+    return error if isinstance(error, StudioError) else WorkerLost(LOST)
+
+
+def without_blocking(
+    said: Iterator[T], lost: Callable[[BaseException], Exception]
+) -> Iterator[T | StillAtWork]:
+    """What is said, and `StillAtWork` whenever that takes long.
+
+    What the way to the worker raises is raised as `lost` says.
+    """
+    heard: queue.SimpleQueue[T | BaseException | None] = queue.SimpleQueue()
 
     def listen() -> None:
         try:
@@ -282,13 +312,13 @@ def _without_blocking(said: Iterator[Said]) -> Iterator[Said]:
         try:
             one = heard.get(timeout=LOOK_SECONDS)
         except queue.Empty:
-            one = StillAtWork()
+            yield StillAtWork()
+            continue
         if one is None:
             return
-        if isinstance(one, StudioError):
-            raise one
         if isinstance(one, BaseException):
-            raise WorkerLost(LOST) from one
+            error = lost(one)
+            raise error from (None if error is one else one)
         yield one
 
 
@@ -300,7 +330,7 @@ _PLAIN = {one.__name__: one for one in (BadInput, MissingWeights, Cancelled)}
 _STAGED = {one.__name__: one for one in (EngineFailed, OutOfMemory)}
 
 
-def _error_of(failure: Failure) -> Exception:
+def error_of(failure: Failure) -> Exception:
     """The error that the worker told of, to be raised here."""
     cause = WorkerTraceback(failure.details)
     if failure.kind == "Unexpected":

@@ -13,7 +13,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from studio.errors import Cancelled, EngineFailed, StudioError, WorkerLost
+from studio.errors import (
+    Cancelled,
+    EngineFailed,
+    GpuFailed,
+    Interrupted,
+    StudioError,
+    WorkerLost,
+)
 from studio.events import MemoryUsed
 from studio.home import Home
 from studio.jobs import CancelOutcome, Failure, Item, Job, JobTable, State
@@ -59,7 +66,7 @@ Work = Callable[[Job, Item, ItemReport], ItemResult]
 """Makes one item: plans, runs the engine, writes and publishes the file.
 
 It says `Planned` first, gives the report to the engine as `emit`, lets `Cancelled` pass, and may
-raise anything.
+raise anything; `Interrupted` ends the job so that it can be run again.
 """
 
 
@@ -257,6 +264,8 @@ class Runner:
             logger.warning("Job %s: its worker was lost; it goes back into the queue.", job.id)
             self._insist(self._table.add_note, job.id, BEGUN_ANEW)
             return "queued", None
+        except Interrupted as error:
+            return "interrupted", failure_from(error, None)
         items = self._insist(self._known, job.id).items
         note = note_on(items)
         if note is not None:
@@ -269,7 +278,7 @@ class Runner:
         try:
             result = self._work(job, item, report)
             output = result.output.relative_to(self._home.root).as_posix()
-        except Cancelled:
+        except (Cancelled, Interrupted):
             raise
         # A library may raise even SystemExit; the items and jobs after this one must run.
         except BaseException as error:
@@ -310,6 +319,8 @@ def failure_from(error: BaseException, stage: str | None) -> Failure:
     `stage` is the label of the stage that was running.
     """
     details = "".join(traceback.format_exception(error))
+    if isinstance(error, GpuFailed):
+        return Failure(str(error), error.kind, stage, details)
     if isinstance(error, StudioError):
         named = error.stage if isinstance(error, EngineFailed) else None
         return Failure(str(error), type(error).__name__, named or stage, details)

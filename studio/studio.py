@@ -12,6 +12,8 @@ from studio.machine_watch import MachineWatch
 from studio.production import Production
 from studio.runner import Runner, Work
 from studio.submission import submit
+from studio.uploads import Uploads
+from studio.zero_visits import Visits
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,9 @@ class Studio:
     runner: Runner
     fetching: Fetching
     machine: MachineWatch = field(default_factory=MachineWatch)
+    uploads: Uploads = field(default_factory=Uploads)
+    visits: Visits | None = None
+    """Where a GPU is lent to visitors, and each request tells of one."""
 
     def submit(
         self,

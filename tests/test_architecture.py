@@ -56,9 +56,9 @@ FLOORS = (
         ),
     ),
     ("planning", ("request", "planning…", "plan_summary", "mode_listing", "preflight…")),
-    ("jobs", ("jobs…", "estimates", "runner…", "submission", "gallery", "restore")),
-    ("making", ("finishing", "production", "remote_work")),
-    ("studio", ("studio", "doctor", "machine_watch", "fetching", "host_…")),
+    ("jobs", ("jobs…", "estimates", "runner…", "submission", "gallery", "restore", "retention")),
+    ("making", ("finishing", "production", "remote_work", "zero_…")),
+    ("studio", ("studio", "doctor", "machine_watch", "fetching", "uploads", "host_…")),
     ("page", ("page…",)),
     ("start", ("cli…", "__main__")),
 )

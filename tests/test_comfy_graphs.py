@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from studio.comfy_graph import RESULT_CLASS, Graph, links, load_graph
 from studio.comfy_graphs import LATENTS, RESULT, SOUND, WORKFLOWS, bind
-from studio.comfy_inputs import ENCODER_BLOCK, ENCODER_RATE, write_inputs
+from studio.comfy_inputs import ENCODER_BLOCK, ENCODER_RATE, stage_placeholders, write_inputs
 from studio.comfy_run import STAGES
 from studio.diffusers_setup import prepare_libraries
 from studio.errors import BadInput, EngineFailed
@@ -428,3 +428,17 @@ def test_own_graph_that_cannot_run_is_refused_before_its_job_is_queued(home, med
         assert len(table.list_for("ann")) == 1
     finally:
         own.unlink()
+
+
+def test_placeholders_lie_beside_the_inputs_and_replace_none(tmp_path):
+    """Loaders of a graph that was saved elsewhere name files that only that place had."""
+    graphs, folder = tmp_path / "workflows", tmp_path / "job"
+    (graphs / "inputs" / "more").mkdir(parents=True)
+    for name in ("Lipsync Music.mp3", SOUND):
+        (graphs / "inputs" / name).write_bytes(b"placeholder")
+    folder.mkdir()
+    (folder / SOUND).write_bytes(b"sound")
+    stage_placeholders(graphs, folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["Lipsync Music.mp3", SOUND]
+    assert (folder / SOUND).read_bytes() == b"sound"
+    stage_placeholders(tmp_path / "no graphs", tmp_path / "another job")

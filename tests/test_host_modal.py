@@ -145,13 +145,13 @@ def test_worker_home_reads_models_from_the_volume_and_writes_elsewhere(tmp_path)
     assert all(place.is_relative_to(own) for place in writes)
 
 
-def test_import_libraries_looks_at_no_gpu():
+def test_import_runners_looks_at_no_gpu():
     """A snapshot taken after PyTorch has counted no GPUs would have it count none for ever."""
     program = (
         "import sys, torch\n"
         "def look(): raise AssertionError('a GPU was looked at')\n"
         "torch.cuda.is_available = torch.cuda.device_count = look\n"
-        "from studio.host_modal import import_libraries; import_libraries()\n"
+        "from studio.diffusers_engine import import_runners; import_runners()\n"
         "assert 'studio.diffusers_video' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)

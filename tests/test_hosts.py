@@ -31,7 +31,10 @@ def test_this_host_is_told_by_the_environment(environ, host):
 
 def test_strangers_share_every_hosted_page_and_only_spaces_prune():
     assert {host.id for host in HOSTS.values() if host.strangers} == {"space", "zero", "modal-app"}
-    assert {host.id for host in HOSTS.values() if host.prunes} == {"space", "zero"}
+    for host in HOSTS.values():
+        on_a_space = host.id in ("space", "zero")
+        assert (host.prunes, host.framed, host.installs) == (on_a_space,) * 3
+        assert host.lends_gpu == (host.id == "zero")
 
 
 def test_root_of_a_notebook_is_the_volume_for_models(tmp_path):
