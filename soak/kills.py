@@ -20,9 +20,9 @@ from pathlib import Path
 from PIL import Image
 from requests_of_modes import Media, raw_request
 
+from studio.diffusers_engine import import_runners
 from studio.errors import StudioError
 from studio.home import Home
-from studio.host_modal import import_libraries
 from studio.jobs import Job, JobTable
 from studio.media_clips import last_frame
 from studio.media_images import load_image
@@ -60,7 +60,7 @@ class Kills:
 def campaign(folder: Path, seed: int, lives: int, engine: str = "diffusers") -> Kills:
     """Runs `lives` lives over a stream of jobs in all modes of the engine."""
     chance, home, media = random.Random(seed), Home(folder / "home"), Media(folder / "media")
-    import_libraries()  # a life that is forked has them
+    import_runners()  # a life that is forked has them
     table = JobTable(home.database)
     jobs = [_ask(table, home, media, mode_id, number) for number, mode_id in _stream(engine)]
     for _ in range(lives):

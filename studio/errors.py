@@ -39,6 +39,10 @@ GpuFailure = Literal[
 class StudioError(Exception):
     """Anything the studio refuses or fails to do. `str(error)` is shown to the user as it is."""
 
+    def __init__(self, sentence: str) -> None:
+        # It may quote what was sent, where half a character would stop the answer to it.
+        super().__init__(sentence.encode("utf-8", "backslashreplace").decode("utf-8"))
+
 
 class BadInput(StudioError):
     """The request cannot be run as it is; raised before anything is loaded.

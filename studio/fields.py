@@ -57,7 +57,8 @@ class TextControl(Control):
     """Characters. The text encoders read at most 1024 tokens, far less than this."""
 
     def parse(self, raw: object) -> str:
-        text = self.default if raw is None else str(raw).strip()
+        # Half a character, as JSON can hold it, is no text for a tokenizer or a file.
+        text = self.default if raw is None else _whole(str(raw)).strip()
         if self.required and not text:
             raise BadInput(f"{self.label} is empty: say what you want to see.", self.name)
         if len(text) > self.longest:
@@ -241,6 +242,10 @@ def _split_lora(raw: object) -> LoraChoice:
 
 def _either(values: list[str]) -> str:
     return ", ".join(values[:-1]) + f" or {values[-1]}" if len(values) > 1 else values[0]
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _short(raw: object) -> str:

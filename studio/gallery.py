@@ -27,6 +27,9 @@ UNDO_SECONDS = 600.0
 """How long a deleted file can be put back."""
 
 _CLIPS = frozenset({".mp4"})
+_INDEX_DIGITS = 9
+"""Far more items than a job has, and few enough for SQLite's numbers."""
+
 _LONGEST_SEARCH = 200
 """Characters of a search; longer ones find nothing that these do not."""
 
@@ -191,7 +194,8 @@ def _rows(
         conditions.append(
             f"jobs.serial <= {serial} AND (jobs.serial < {serial} OR items.item_index < ?)"
         )
-        values += [job_id, owner, job_id, owner, int(index) if index.isdecimal() else 0]
+        known = index.isdecimal() and len(index) <= _INDEX_DIGITS
+        values += [job_id, owner, job_id, owner, int(index) if known else 0]
     # CROSS JOIN keeps the order of the loops: the owner's index gives the newest jobs first.
     return connection.execute(
         "SELECT jobs.id, jobs.mode, jobs.seed, jobs.created, items.item_index, items.output,"

@@ -1,5 +1,6 @@
 """What the page fetches of jobs: their state, results and previews, each only for its owner."""
 
+import json
 import re
 import secrets
 import time
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -263,8 +264,8 @@ _UNSTORED = {**_SAFE, "Cache-Control": "no-store"}
 
 
 def answer(value: object, status: int = 200) -> Response:
-    """JSON that no cache keeps."""
-    return JSONResponse(value, status, headers=_UNSTORED)
+    """JSON that no cache keeps. In ASCII: a file's name may hold what UTF-8 cannot."""
+    return Response(json.dumps(value), status, _UNSTORED, "application/json")
 
 
 def not_found(sentence: str = CANCELLED[CancelOutcome.UNKNOWN]) -> Response:

@@ -87,7 +87,11 @@ def not_uploaded(field: MediaControl) -> BadInput:
 
 def is_upload(path: str) -> bool:
     """Whether the path leads into the folder of Gradio's uploads."""
-    return Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve())
+    try:
+        return Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve())
+    except (ValueError, OSError):
+        # What no file can be called, or a loop of links.
+        return False
 
 
 def paths_in(value: object) -> Iterator[str]:

@@ -38,7 +38,9 @@ def call(client, mode_id, **values):
     defaults = defaults_of(str(client.base_url), mode_id)
     assert set(values) <= set(defaults)
     data = list({**defaults, **values}.values())
-    return client.post(f"/gradio_api/run/{mode_id}", json={"data": data})
+    # In ASCII, which has a form for half a character.
+    content, headers = json.dumps({"data": data}), {"Content-Type": "application/json"}
+    return client.post(f"/gradio_api/run/{mode_id}", content=content, headers=headers)
 
 
 def submit(client, prompt="a cat", mode_id="photo", **values):
@@ -240,6 +242,21 @@ def test_page_lists_the_weights_and_loras_of_the_moment(server, visitor):
     assert image_loras == ["", "mine/soft light.safetensors"]
     numbers = answered(visitor, "photo-count", photo_weights="my photos")
     assert "1024 x 1024" in numbers["photo-read-out"]
+
+
+def test_half_a_character_is_no_harm(visitor):
+    # As JSON can hold it, and UTF-8 cannot.
+    job_id = submit(visitor, "half a \ud83d cat")
+    assert wait_for(visitor, job_id, "done")["prompt"] == "half a ? cat"
+    assert visitor.get("/jobs").json()["jobs"][0]["prompt"] == "half a ? cat"
+    refused = call(visitor, "photo", prompt="a cat", guidance="\ud83d")
+    assert refused.json()["error"] == "Guidance must be a number, not '\\ud83d'."
+
+
+@pytest.mark.parametrize("path", ["\0", "\ud83d", "/etc/passwd", "x" * 5000])
+def test_only_uploads_are_taken(visitor, path):
+    refused = call(visitor, "i2v", prompt="a cat", image={"path": path})
+    assert refused.json()["error"] == "Picture: this file was not uploaded here, add it."
 
 
 # Jobs

@@ -194,6 +194,11 @@ def test_dropped_file_that_is_too_large_is_not_kept(server, visitor, monkeypatch
     assert list(server.home.scratch.glob(".partial-*")) == []
 
 
+@pytest.mark.parametrize("before", ["", "x", "-", "a-9", "a-" + 30 * "9", "a-²"])
+def test_gallery_starts_after_no_such_file(visitor, before):
+    assert visitor.get("/gallery", params={"before": before}).json()["items"] == []
+
+
 # The forms
 
 
