@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from studio import model_places
+from studio.demo_words import demo_note
 from studio.errors import BadInput, MissingWeights
 from studio.fields import LoraChoice, MediaRole
 from studio.home import Home
@@ -63,7 +64,7 @@ def plan_item(request: Request, number: int) -> Plan:
     task = _task(request, number, control)
     loras = _user_loras(request)
     notes = [*idle_controls(request), *size_notes(request, size, control)]
-    notes += [*crop_notes(request, size), *_lora_notes(request, loras)]
+    notes += [*crop_notes(request, size), *_lora_notes(request, loras), *_demo_notes(request)]
     if isinstance(task, Clip):
         notes += length_notes(request, task.frames)
     return Plan(
@@ -82,6 +83,12 @@ def plan_item(request: Request, number: int) -> Plan:
         task=task,
         notes=tuple(notes),
     )
+
+
+def _demo_notes(request: Request) -> list[str]:
+    """What demo weights know, where the prompt says something else."""
+    said = demo_note(request.mode.id, request.text("prompt")) if request.weights.demo else None
+    return [said] if said else []
 
 
 def _stages(request: Request) -> tuple[Stage, ...]:

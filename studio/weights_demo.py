@@ -1,5 +1,7 @@
 """Demo weights: tiny checkpoints of the real architectures, built on the spot.
 
+What is trained comes with the studio (`assets/demo_weights`), the rest is random.
+
 Each family is an ordinary diffusers folder at `<home>/demo/<family>/`, with its LoRAs in `loras/`,
 what draws its control maps in `control/` and, as the sign that it is whole, `demo.json`.
 """
@@ -16,7 +18,7 @@ from studio.errors import MissingWeights
 from studio.home import Home
 
 # Raised whenever the files change, so that a newer studio rebuilds what an older one left.
-FORMAT = 2
+FORMAT = 3
 MARK = "demo.json"
 
 # A build takes seconds; an unfinished folder of this age was left by one that was killed.
@@ -61,12 +63,12 @@ def is_whole(folder: Path) -> bool:
 
 
 def _writers() -> Mapping[str, Callable[[Path], None]]:
-    from studio import demo_images, demo_video
+    from studio import demo_qwen, demo_sdxl, demo_video
 
     return {
-        "sdxl": demo_images.write_sdxl,
-        "qwen-image": demo_images.write_qwen_image,
-        "qwen-image-edit": demo_images.write_qwen_image_edit,
+        "sdxl": demo_sdxl.write_sdxl,
+        "qwen-image": demo_qwen.write_qwen_image,
+        "qwen-image-edit": demo_qwen.write_qwen_image_edit,
         "ltx-2.3": demo_video.write_ltx,
     }
 
@@ -79,7 +81,7 @@ def _rebuild(folder: Path, write: Callable[[Path], None]) -> None:
     try:
         new = workshop / "new"
         write(new)
-        mark = {"format": FORMAT, "kind": "random", "files": _sizes(new)}
+        mark = {"format": FORMAT, "files": _sizes(new)}
         (new / MARK).write_text(json.dumps(mark, indent=2))
         _swap_in(new, folder, workshop / "old")
     finally:

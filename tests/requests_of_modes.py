@@ -94,7 +94,7 @@ def another(field: Field, media: Media, lora: str) -> list[object]:
 
 
 def _another_number(field: NumberControl) -> float:
-    known = {"seed": 2, "width": 384, "height": 128, "seconds": 0.4, "longest_side": 128}
+    known = {"seed": 2, "width": 176, "height": 144, "seconds": 0.4, "longest_side": 64}
     if field.name in known:
         return known[field.name]
     halfway = (field.minimum + field.maximum) / 2

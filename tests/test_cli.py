@@ -102,7 +102,7 @@ def test_picture_is_made_named_and_carries_its_recipe(cli, demo_home):
     assert result.stdout.count("\n") == 1
     assert path.parent.parent == demo_home.outputs and path.name.endswith("_image_7.png")
     with Image.open(path) as picture:
-        assert picture.size == (256, 256)
+        assert picture.size == (128, 128)
     recipe = json.loads(cli("recipe", path, "--json").stdout)
     assert recipe["source"] == "aio-studio" and recipe["demo"] is True
     assert recipe["seed"] == 7 and recipe["params"]["prompt"] == "a red circle"

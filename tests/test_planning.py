@@ -215,7 +215,7 @@ BAD = [
     ("keyframe", {"last": None}, "last", "Last frame is missing"),
     ("a2v", {"audio": []}, "audio", "is missing"),
     ("style", {"edge_low": 200, "edge_high": 100}, "edge_low", "below the high one"),
-    ("edit", {"longest_side": 1024}, "longest_side", "at most 512"),
+    ("edit", {"longest_side": 1024}, "longest_side", "at most 128"),
     ("edit", {"reference": ["a", "b", "c", "d"]}, "reference", "at most 3"),
 ]
 
@@ -262,7 +262,7 @@ def test_real_weights_come_before_the_demo_and_miss_their_adapters_by_name(home,
     quality = plan(home, "image", raw_request("image", media, preset="quality"))
     assert quality.weights.label == "Qwen-Image" and quality.width == 1328
     demo = plan(home, "image", raw_request("image", media, weights="demo"))
-    assert demo.weights.demo and demo.width == 256
+    assert demo.weights.demo and demo.width == 128
 
 
 def test_negative_prompt_left_out_is_the_models_own_and_can_be_emptied(demo_home, media):
