@@ -1,7 +1,7 @@
 """The optimizer: Muon for the matrices of transformer blocks, AdamW for everything else.
 
-Muon (Jordan 2024) takes steps of equal size in every direction of a matrix. On this transformer
-it brought the loss from 0.165 to 0.150 in the time in which AdamW did not move it.
+Muon (Jordan 2024) takes steps of equal size in every direction of a matrix. Over the same 250
+steps of one run its mean loss was 0.155 where AdamW's, at another rate, was 0.165.
 """
 
 from collections.abc import Mapping
