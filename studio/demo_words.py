@@ -85,15 +85,15 @@ def demo_note(mode: str, prompt: str) -> str | None:
     grammar = GRAMMARS.get(mode)
     if grammar is None or grammar.knows(prompt):
         return None
-    return f"{what_demo_knows(mode)} Try “{grammar.examples[0]}”."
+    return f"These are demo weights. {what_demo_knows(mode)} Try “{grammar.examples[0]}”."
 
 
 def what_demo_knows(mode: str) -> str:
     """One sentence for people."""
     if mode not in GRAMMARS:
-        return "The demo weights of this mode are random: they show how it works, not what is said."
+        return "Those of this mode are random: they show how it works, not what is said."
     shapes, colours, grounds = (_listed(table) for table in (SHAPES, COLOURS, BACKGROUNDS))
-    return f"Demo weights know one {shapes} in {colours} on {grounds}; outlines are still rough."
+    return f"They know one {shapes} in {colours} on {grounds}; outlines are still rough."
 
 
 def _listed(words: Iterable[str]) -> str:

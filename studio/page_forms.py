@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from studio.demo_words import what_demo_knows
 from studio.engine import ENGINES, weights_for
 from studio.examples import examples
 from studio.families import FAMILIES
@@ -119,8 +120,8 @@ def demo_banner(home: Home, mode: Mode, label: str = "") -> str:
     missing = [ENGINES[name] for name in mode.engines if not ENGINES[name].installed(home)]
     hints = "".join(f" {one.label} is not installed. {one.how_to_install}" for one in missing)
     return (
-        "<p><strong>Demo weights.</strong> Tiny, random networks show how everything works; the"
-        f" real {FAMILIES[mode.family].label} is not in use.{escape(hints)}</p>"
+        f"<p><strong>Demo weights.</strong> {what_demo_knows(mode.id)} The real"
+        f" {FAMILIES[mode.family].label} is not in use.{escape(hints)}</p>"
     )
 
 

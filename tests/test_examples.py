@@ -2,6 +2,7 @@
 
 import pytest
 
+from studio.demo_words import demo_note
 from studio.examples import DEMO_EXAMPLES, EXAMPLES, FOLDER, examples
 from studio.modes import MODES
 from studio.page_carry import carried_controls
@@ -16,6 +17,10 @@ def test_demo_example_runs_as_it_stands(home, mode_id, example):
     files = {control: [str(FOLDER / name)] for control, name in example.files.items()}
     request = read_request(home, mode_id, {"prompt": example.prompt, **files})
     assert plan_item(request, 0).weights.demo
+
+
+def test_trained_demo_weights_know_their_examples():
+    assert [one.prompt for mode_id, one in DEMO if demo_note(mode_id, one.prompt)] == []
 
 
 def test_every_mode_has_examples_and_every_file_is_used():
