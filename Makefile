@@ -12,9 +12,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 run: .venv
 	$(BIN)/python app.py $(ARGS)
 
-# One thread: with more, tiny models run ten times slower on a shared machine.
+# One thread: with more, tiny models run ten times slower on a shared machine. Two processes, a
+# file of tests at a time.
 test: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

@@ -53,6 +53,27 @@ def require_comfyui(items):
                 raise pytest.UsageError(f"--comfy-real: {skipped.kwargs['reason']}")
 
 
+@pytest.fixture(autouse=True)
+def turn(request, tmp_path_factory):
+    """Tests that measure are run alone, though two processes share the work.
+
+    Whoever is to be alone holds the gate, where the others pass, and waits until they are done.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    import fcntl  # Windows has none
+
+    folder = tmp_path_factory.getbasetemp().parent
+    alone = request.node.get_closest_marker("alone") is not None
+    with (folder / "gate.lock").open("a") as gate, (folder / "turn.lock").open("a") as lock:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        if not alone:
+            fcntl.flock(gate, fcntl.LOCK_UN)
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
 @pytest.fixture
 def home(tmp_path):
     return Home(tmp_path / "home")

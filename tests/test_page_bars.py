@@ -19,7 +19,7 @@ from page_visit import (
     wait_for_state,
 )
 
-pytestmark = NEEDS_CHROMIUM
+pytestmark = [*NEEDS_CHROMIUM, pytest.mark.alone]
 
 
 @pytest.fixture(scope="session")
