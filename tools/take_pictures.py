@@ -1,6 +1,6 @@
 """Makes the README's pictures from a running studio: `python tools/take_pictures.py`.
 
-Starts the studio on an empty home, makes a picture and a clip with the demo weights, and takes
+Starts the studio on an empty home, makes a clip and a picture with the demo weights, and takes
 screenshots at three widths into docs/pictures. Needs Chromium and the development requirements.
 """
 
@@ -59,8 +59,8 @@ def _take_all(chromium: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-        _make(page, "photo", "a red circle on white")
         _make(page, "t2v", "a red circle moving left")
+        _make(page, "image", "a red circle on white")
         for width, height in WIDTHS.items():
             page.set_viewport_size({"width": width, "height": height})
             # From the prompt on; the page has moved to the Generate button.
