@@ -90,8 +90,9 @@ def qwen_text_encoder(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGene
     return encoder
 
 
-def qwen_vae() -> AutoencoderKLQwenImage:
-    vae = AutoencoderKLQwenImage(
+def new_qwen_vae() -> AutoencoderKLQwenImage:
+    """With PyTorch's first numbers, and statistics that change nothing until they are measured."""
+    return AutoencoderKLQwenImage(
         base_dim=16,
         z_dim=LATENT_CHANNELS,
         dim_mult=[1, 2, 4, 4],
@@ -100,6 +101,10 @@ def qwen_vae() -> AutoencoderKLQwenImage:
         latents_mean=[0.0] * LATENT_CHANNELS,
         latents_std=[1.0] * LATENT_CHANNELS,
     )
+
+
+def qwen_vae() -> AutoencoderKLQwenImage:
+    vae = new_qwen_vae()
     fill_random(vae)
     return vae
 

@@ -13,6 +13,8 @@ from demo.training import Part, Recipe
 from diffusers import AutoencoderKLQwenImage
 from diffusers.models.autoencoders import autoencoder_kl_qwenimage as qwen_vae
 
+from studio.demo_qwen import new_qwen_vae
+
 LATENT_CHANNELS = 16
 SIZES: tuple[Size, ...] = ((128, 128), (96, 144), (144, 96), (96, 128), (128, 96), (112, 112))
 """Height and width, the usual first."""
@@ -30,16 +32,8 @@ DECODER_NOISE = 0.08
 
 
 def new_autoencoder() -> AutoencoderKLQwenImage:
-    """Seeded by the caller; with statistics that change nothing until they are measured."""
-    vae = AutoencoderKLQwenImage(
-        base_dim=16,
-        z_dim=LATENT_CHANNELS,
-        dim_mult=[1, 2, 4, 4],
-        num_res_blocks=1,
-        temperal_downsample=[False, True, True],
-        latents_mean=[0.0] * LATENT_CHANNELS,
-        latents_std=[1.0] * LATENT_CHANNELS,
-    )
+    """Seeded by the caller."""
+    vae = new_qwen_vae()
     with torch.no_grad():
         vae.quant_conv.bias[LATENT_CHANNELS:] = LOG_VARIANCE_BIAS
     return vae
