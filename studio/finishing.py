@@ -10,7 +10,8 @@ from typing import cast
 from PIL import Image
 
 from studio import __version__
-from studio.errors import BadInput
+from studio.disk import disk_errors
+from studio.errors import BadInput, EngineFailed
 from studio.home import Home
 from studio.jobs import Item, Job
 from studio.media_retag import retag_clip
@@ -39,7 +40,7 @@ def finish(
 ) -> Finished:
     """Write the recipe into a copy of `made` beside it, read it back, and look at the result.
 
-    Raises EngineFailed where the recipe does not survive.
+    Raises EngineFailed where the recipe does not survive, or the disk refuses.
     """
     recipe = recipe_of(plan, job, item, timings, notes)
     finish_file, extension = (
@@ -125,7 +126,8 @@ def _finish_image(plan: Plan, recipe: Recipe, made: Path, path: Path) -> tuple[F
 
 def _finish_clip(plan: Plan, recipe: Recipe, made: Path, path: Path) -> tuple[Finding, ...]:
     clip = cast(Clip, plan.task)
-    retag_clip(made, path, mp4_tags(recipe))
+    with disk_errors(path.parent, EngineFailed):
+        retag_clip(made, path, mp4_tags(recipe))
     add_xmp(path, recipe)
     return look_at_clip(
         path,

@@ -10,7 +10,10 @@ MOVFLAGS = "use_metadata_tags+faststart"
 
 
 def retag_clip(source: Path, target: Path, tags: Mapping[str, str]) -> None:
-    """Copy the streams of `source` as they are into `target`, with `tags` as the only tags."""
+    """Copy the streams of `source` as they are into `target`, with `tags` as the only tags.
+
+    Raises OSError where the disk refuses.
+    """
     with (
         av.open(str(source)) as reader,
         av.open(str(target), "w", format="mp4", options={"movflags": MOVFLAGS}) as writer,

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from studio.errors import MissingWeights
 from studio.home import Home
 
@@ -35,9 +37,11 @@ def ensure_demo(home: Home, family: str) -> Path:
     if not is_whole(folder):
         try:
             _rebuild(folder, _writers()[family])
-        except OSError as error:
+        # safetensors has an error of its own for a disk that is full.
+        except (OSError, SafetensorError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise MissingWeights(
-                f"The demo weights could not be written to '{home.demo}' ({error.strerror}):"
+                f"The demo weights could not be written to '{home.demo}' ({reason}):"
                 " free some space there, or choose another home folder."
             ) from error
     return folder

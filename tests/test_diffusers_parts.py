@@ -1,14 +1,13 @@
 """Parts of the engine that need no pipeline: noise levels, previews, kept prompts."""
 
 import re
-import resource
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from image_plans import image_plan
+from largest_file import largest_file
 
 from studio import diffusers_prompts
 from studio.diffusers_prompts import PromptCache
@@ -94,17 +93,6 @@ def test_prompt_cache_stays_below_its_bytes(monkeypatch):
     cache.get(2, lambda: (made.append(2) or torch.ones(10),), "cpu")
     cache.get(0, lambda: (made.append(0) or torch.ones(10),), "cpu")
     assert made == [0]
-
-
-@contextmanager
-def largest_file(size):
-    """Every longer file fails as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_save_latents_says_that_the_disk_refuses(demo_home, tmp_path):

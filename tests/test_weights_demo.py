@@ -25,6 +25,7 @@ from diffusers.pipelines.ltx2 import LTX2LatentUpsamplerModel
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from largest_file import largest_file
 from PIL import Image
 from safetensors import safe_open
 from transformers import BatchFeature, Qwen2VLImageProcessorPil
@@ -337,6 +338,14 @@ def test_ensure_demo_says_what_to_do_where_it_cannot_write(tmp_path):
     (tmp_path / "demo").write_text("a file where the folder should be")
     with pytest.raises(MissingWeights, match=r"could not be written to '.*demo'.*free some space"):
         ensure_demo(Home(tmp_path), "qwen-image")
+
+
+def test_ensure_demo_says_that_the_disk_has_no_room_for_tensors(tmp_path):
+    """safetensors says so in a way of its own."""
+    with largest_file(20_000), pytest.raises(MissingWeights, match=r"too large.*free some space"):
+        ensure_demo(Home(tmp_path), "sdxl")
+    assert list((tmp_path / "demo").iterdir()) == []
+    assert is_whole(ensure_demo(Home(tmp_path), "sdxl"))
 
 
 def test_ensure_demo_leaves_nothing_when_a_build_fails(tmp_path, monkeypatch):
