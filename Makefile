@@ -26,7 +26,7 @@ lint: .venv/dev
 bench: .venv
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m bench.nine_modes $(ARGS)
 
-soak: .venv
+soak: .venv/dev
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m soak $(ARGS)
 
 .venv: .venv/ready

@@ -7,7 +7,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from soak import kills, media, queue, requests
+from soak import disks, kills, media, queue, requests
 
 
 def main() -> int:
@@ -16,6 +16,7 @@ def main() -> int:
     parser.add_argument("campaign", nargs="*", help=f"{' or '.join(CAMPAIGNS)}; all by default")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lives", type=int, default=50, help="of the studio that is killed")
+    parser.add_argument("--engine", choices=tuple(kills.SMALL), default="diffusers")
     parser.add_argument("--files", type=int, default=600, help="that are mutated")
     parser.add_argument("--requests", type=int, default=2000, help="at the page")
     options = parser.parse_args()
@@ -35,7 +36,7 @@ def _run(name: str, options: argparse.Namespace) -> bool:
 
 
 def _kills(folder: Path, options: argparse.Namespace) -> kills.Kills:
-    return kills.campaign(folder, options.seed, options.lives)
+    return kills.campaign(folder, options.seed, options.lives, options.engine)
 
 
 def _queue(folder: Path, options: argparse.Namespace) -> queue.Queue:
@@ -50,7 +51,17 @@ def _requests(folder: Path, options: argparse.Namespace) -> requests.Requests:
     return requests.campaign(folder, options.seed, options.requests)
 
 
-CAMPAIGNS = {"kills": _kills, "queue": _queue, "media": _media, "requests": _requests}
+def _disks(folder: Path, options: argparse.Namespace) -> disks.Disks:
+    return disks.campaign(folder, options.seed)
+
+
+CAMPAIGNS = {
+    "kills": _kills,
+    "queue": _queue,
+    "media": _media,
+    "requests": _requests,
+    "disks": _disks,
+}
 
 
 if __name__ == "__main__":

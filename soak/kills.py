@@ -1,9 +1,11 @@
 """Kills the studio at random moments while it works, and counts what is lost or made twice.
 
     make soak ARGS="kills --seed 7 --lives 50"
+    make soak ARGS="kills --engine comfy"
 
 Every life is a process of its own that runs the queue until it gets SIGKILL. In between, jobs that
-were interrupted are run again, as somebody at the page would. At the end all are left to finish.
+were interrupted are run again, as somebody at the page would. Every eighth life is a whole start of
+`app.py`, which is measured. At the end all are left to finish.
 """
 
 import multiprocessing
@@ -11,15 +13,21 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+import psutil
+from page_server import free_port
 from PIL import Image
 from requests_of_modes import Media, raw_request
 
+from soak import comfy
 from studio.diffusers_engine import import_runners
 from studio.errors import StudioError
 from studio.home import Home
@@ -37,6 +45,17 @@ LONGEST_LIFE = 4.0
 FINISH_SECONDS = 600.0
 ROUNDS = 3
 """Jobs of each mode."""
+STARTS = 8
+"""One life in so many is a page's."""
+QUICK_START = 5.0
+"""Seconds of the processor, which a busy machine does not make more of."""
+SMALL: Mapping[str, Mapping[str, object]] = {
+    "diffusers": {},
+    "comfy": {"engine": "comfy", "width": 256, "height": 256},
+}
+"""What makes a job small: demo weights are so by themselves."""
+SECONDS = 0.7
+"""Of a clip, where nothing else says how long it is."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +69,34 @@ class Kills:
     broken_files: int
     partial_files: int
     database: str
+    slowest_start_processor_seconds: float
+    slowest_start_seconds: float
+    """On the clock, beside whatever else the machine does."""
 
     @property
     def well(self) -> bool:
         harm = (self.lost, self.made_twice, self.broken_files, self.partial_files)
-        return not any(harm) and self.database == "ok"
+        quick = self.slowest_start_processor_seconds < QUICK_START
+        return not any(harm) and self.database == "ok" and quick
 
 
 def campaign(folder: Path, seed: int, lives: int, engine: str = "diffusers") -> Kills:
     """Runs `lives` lives over a stream of jobs in all modes of the engine."""
-    chance, home, media = random.Random(seed), Home(folder / "home"), Media(folder / "media")
-    import_runners()  # a life that is forked has them
+    chance, media = random.Random(seed), Media(folder / "media")
+    import_runners()  # a life that is forked has them, and ComfyUI
+    home = comfy.prepared(folder) if engine == "comfy" else Home(folder / "home")
     table = JobTable(home.database)
-    jobs = [_ask(table, home, media, mode_id, number) for number, mode_id in _stream(engine)]
-    for _ in range(lives):
-        _live(home, chance.uniform(0.05, LONGEST_LIFE))
+    stream = _stream(engine)
+    jobs = [_ask(table, home, media, mode_id, number, engine) for number, mode_id in stream]
+    starts = []
+    for life in range(1, lives + 1):
+        if life % STARTS:
+            _live(home, chance.uniform(0.05, LONGEST_LIFE))
+        else:
+            starts.append(_page(home, chance.uniform(0, LONGEST_LIFE)))
         _run_again(table)
     _finish(home, table)
-    return _count(home, table, jobs, lives)
+    return _count(home, table, jobs, lives, starts)
 
 
 def _stream(engine: str) -> Iterator[tuple[int, str]]:
@@ -75,9 +104,44 @@ def _stream(engine: str) -> Iterator[tuple[int, str]]:
     return enumerate(modes * ROUNDS)
 
 
-def _ask(table: JobTable, home: Home, media: Media, mode_id: str, number: int) -> str:
-    raw: Mapping[str, object] = raw_request(mode_id, media, seed=number, preset="fast")
+def _ask(table: JobTable, home: Home, media: Media, mode_id: str, number: int, engine: str) -> str:
+    names = [field.name for field in MODES[mode_id].fields]
+    more = {name: value for name, value in SMALL[engine].items() if name in (*names, "engine")}
+    if engine == "comfy" and "seconds" in names:
+        more["seconds"] = SECONDS
+    raw = raw_request(mode_id, media, seed=number, preset="fast", **more)
     return submit(table, home, OWNER, mode_id, raw).id
+
+
+def _page(home: Home, seconds: float) -> tuple[float, float]:
+    """A page that is killed `seconds` after it answers; the processor's and the clock's seconds
+    until then. It works on the queue from its start on.
+    """
+    port, begun = free_port(), time.monotonic()
+    command = [sys.executable, "app.py", "--home", str(home.root), "--port", str(port)]
+    # As everywhere, the studio's own modules are compiled once, not at each start.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=environment, **quiet)
+    try:
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > begun + FINISH_SECONDS:
+                raise RuntimeError("The page did not start.")
+            time.sleep(0.02)
+        spent = psutil.Process(process.pid).cpu_times()
+        took = round(spent.user + spent.system, 1), round(time.monotonic() - begun, 1)
+        time.sleep(seconds)
+    finally:
+        process.kill()
+        process.wait()
+    return took
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/jobs").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def _live(home: Home, seconds: float | None) -> None:
@@ -112,7 +176,9 @@ def _finish(home: Home, table: JobTable) -> None:
         _run_again(table)
 
 
-def _count(home: Home, table: JobTable, ids: list[str], kills: int) -> Kills:
+def _count(
+    home: Home, table: JobTable, ids: list[str], kills: int, starts: list[tuple[float, float]]
+) -> Kills:
     jobs = [job for job in map(table.get, ids) if job is not None]
     files = [path for path in home.outputs.rglob("*") if path.is_file()]
     known = {home.root / output for job in jobs for output in job.outputs}
@@ -120,18 +186,21 @@ def _count(home: Home, table: JobTable, ids: list[str], kills: int) -> Kills:
         kills=kills,
         jobs=len(ids),
         lost=len(ids) - sum(job.state == "done" for job in jobs),
-        made_twice=len([path for path in files if path not in known and _is_result(path)]),
-        broken_files=sum(not _is_whole(home, job) for job in jobs),
-        partial_files=sum(not _is_result(path) for path in files),
-        database=_check(home.database),
+        made_twice=len([path for path in files if path not in known and is_result(path)]),
+        broken_files=sum(not is_whole(home, job) for job in jobs),
+        partial_files=sum(not is_result(path) for path in files),
+        database=check(home.database),
+        slowest_start_processor_seconds=max((one for one, _ in starts), default=0.0),
+        slowest_start_seconds=max((one for _, one in starts), default=0.0),
     )
 
 
-def _is_result(path: Path) -> bool:
+def is_result(path: Path) -> bool:
+    """Whether it is called like a result, and not like half of one."""
     return path.suffix in (".png", ".mp4") and not path.name.startswith(".")
 
 
-def _is_whole(home: Home, job: Job) -> bool:
+def is_whole(home: Home, job: Job) -> bool:
     """Whether each file of the job can be read to its end and says how it was made."""
     try:
         return all(_reads(home.root / output, job) for output in job.outputs)
@@ -150,6 +219,7 @@ def _reads(path: Path, job: Job) -> bool:
 _OPEN: Mapping[str, Callable[[Path], Image.Image]] = {".png": load_image, ".mp4": last_frame}
 
 
-def _check(database: Path) -> str:
+def check(database: Path) -> str:
+    """What SQLite says of the file; "ok" where it is sound."""
     with closing(sqlite3.connect(database)) as connection:
         return str(connection.execute("PRAGMA integrity_check").fetchone()[0])

@@ -46,10 +46,15 @@ def start(folder, demo_home):
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("import nothing_of_that_name")
     engine = ComfyEngine(home, [PACKS / "tiny_gemma", broken])
+    write_models(home, demo_home)
+    return home, engine
+
+
+def write_models(home, demo_home):
+    """Tiny weights for a ComfyUI that runs, and what draws control maps from `demo_home`."""
     # It imports ComfyUI's own modules.
     import comfy_weights
 
     comfy_weights.write_weights(home)
     for role, model in LTX.control_models.items():
         shutil.copytree(ensure_demo(demo_home, LTX.id) / "control" / role, target(home, model))
-    return home, engine
