@@ -117,15 +117,16 @@ class GalleryRoutes:
         if owner is None:
             return not_found("Allow cookies for this page and load it again.")
         name = display_name(request.query_params.get("name", ""))
-        with disk.partial_file(self._studio.home.scratch) as path:
-            if not await _receive(request, path):
-                return answer({"error": f"'{name}' is too large to carry a recipe."}, 413)
-            mode = request.query_params.get("mode", "")
-            try:
+        mode = request.query_params.get("mode", "")
+        scratch = self._studio.home.scratch
+        try:
+            with disk.disk_errors(scratch, BadInput), disk.partial_file(scratch) as path:
+                if not await _receive(request, path):
+                    return answer({"error": f"'{name}' is too large to carry a recipe."}, 413)
                 wish = await self._in_thread(partial(_wish, path, mode))
                 restored = await self._in_thread(partial(self._restored, owner, wish))
-            except BadInput as error:
-                return answer({"error": str(error).replace(path.name, name)}, 422)
+        except BadInput as error:
+            return answer({"error": str(error).replace(path.name, name)}, 422)
         return answer({**restored_view(restored), "wish": wish_to_json(wish)})
 
     def _restored(self, owner: str, wish: Wish) -> Restored:
@@ -190,14 +191,21 @@ def _wish(path: Path, mode: str) -> Wish:
 
 
 async def _receive(request: Request, path: Path) -> bool:
-    """Writes the body to `path`; False when it is larger than what is taken."""
+    """Writes the body to `path`; False when it is larger than what is taken. Raises OSError."""
     if int(request.headers.get("content-length") or 0) > MOST_RECIPE_BYTES:
         return False
-    size = 0
-    with path.open("xb") as file:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > MOST_RECIPE_BYTES:
-                return False
-            await run_sync(file.write, chunk)
+    stream = request.stream()
+    try:
+        with path.open("xb") as file:
+            size = 0
+            async for chunk in stream:
+                size += len(chunk)
+                if size > MOST_RECIPE_BYTES:
+                    return False
+                await run_sync(file.write, chunk)
+    except OSError:
+        # Who still sends would not hear the answer.
+        async for _ in stream:
+            pass
+        raise
     return True

@@ -1,14 +1,22 @@
-"""Shows an upload to nobody but its owner."""
+"""Shows an upload to nobody but its owner, and says why one could not be kept."""
 
 import json
+import logging
 import re
+from pathlib import Path
 
+from gradio.utils import get_upload_folder
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.status import HTTP_507_INSUFFICIENT_STORAGE
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.disk import explain
 from studio.page_routes import not_found, owner_of
 from studio.page_values import is_upload
 from studio.uploads import Uploads
+
+logger = logging.getLogger(__name__)
 
 _SERVED = re.compile(r"/file[=/](.+)", re.DOTALL)
 """Gradio's two ways to ask for a file by its path."""
@@ -24,12 +32,35 @@ class OwnUploads:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             owner = owner_of(Request(scope).cookies)
-            if scope["path"].endswith("/upload") and owner is not None:
-                send = self._noting(owner, send)
-            elif self._is_anothers(owner, scope["path"]):
+            if scope["path"].endswith("/upload"):
+                await self._upload(owner, scope, receive, send)
+                return
+            if self._is_anothers(owner, scope["path"]):
                 await not_found("This file is no longer there.")(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    async def _upload(self, owner: str | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """Gradio answers nothing itself where the disk refuses; its form shows the text."""
+        noting = send if owner is None else self._noting(owner, send)
+        unread = True
+
+        async def read() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = bool(message.get("more_body"))
+            return message
+
+        try:
+            await self._app(scope, read, noting)
+        except OSError as error:
+            sentence = explain(error, Path(get_upload_folder()))
+            logger.warning("An upload could not be kept: %s", sentence)
+            # Who still sends would not hear the answer.
+            while unread:
+                await read()
+            refusal = PlainTextResponse(sentence, HTTP_507_INSUFFICIENT_STORAGE)
+            await refusal(scope, receive, send)
 
     def _noting(self, owner: str, send: Send) -> Send:
         """Passes on the answer, which is a list of paths where all went well."""
