@@ -74,19 +74,22 @@ def _serve_page(studio: "Studio", options: argparse.Namespace, host: Host) -> No
     strangers = options.listen or options.share or host.strangers
     if not strangers:
         studio.machine.start()
+    # A home that cannot be used is told before anything is served.
+    studio.runner.recover()
+    page = build_page(studio, options.engine, strangers)
+    urls = launch_page(
+        page,
+        studio,
+        host=_host(options),
+        port=options.port,
+        share=options.share,
+        auth=options.auth,
+        strangers=strangers,
+        engine=options.engine,
+        framed=host.framed,
+    )
+    # Only now: an engine that loads for a job that waited would make everybody wait for the page.
     with running(studio), swept(Retention(studio.home)) if host.prunes else nullcontext():
-        page = build_page(studio, options.engine, strangers)
-        urls = launch_page(
-            page,
-            studio,
-            host=_host(options),
-            port=options.port,
-            share=options.share,
-            auth=options.auth,
-            strangers=strangers,
-            engine=options.engine,
-            framed=host.framed,
-        )
         sys.stdout.write(f"AIO Studio is at {' and '.join(urls)}\nCtrl+C stops it.\n")
         sys.stdout.flush()
         page.block_thread()
