@@ -7,7 +7,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from soak import disks, kills, media, queue, requests
+from soak import disks, homes, kills, media, queue, requests
 
 
 def main() -> int:
@@ -55,12 +55,17 @@ def _disks(folder: Path, options: argparse.Namespace) -> disks.Disks:
     return disks.campaign(folder, options.seed)
 
 
+def _homes(folder: Path, options: argparse.Namespace) -> homes.Homes:
+    return homes.campaign(folder, options.seed)
+
+
 CAMPAIGNS = {
     "kills": _kills,
     "queue": _queue,
     "media": _media,
     "requests": _requests,
     "disks": _disks,
+    "homes": _homes,
 }
 
 

@@ -96,7 +96,7 @@ def campaign(folder: Path, seed: int, lives: int, engine: str = "diffusers") -> 
             starts.append(_page(home, chance.uniform(0, LONGEST_LIFE)))
         _run_again(table)
     _finish(home, table)
-    return _count(home, table, jobs, lives, starts)
+    return counted(home, table, jobs, lives, starts)
 
 
 def _stream(engine: str) -> Iterator[tuple[int, str]]:
@@ -146,7 +146,7 @@ def _answers(port: int) -> bool:
 
 def _live(home: Home, seconds: float | None) -> None:
     """One process of the studio, killed after `seconds`; None: until nothing is left to do."""
-    process = multiprocessing.get_context("fork").Process(target=_run_queue, args=(home,))
+    process = multiprocessing.get_context("fork").Process(target=run_queue, args=(home,))
     process.start()
     process.join(FINISH_SECONDS if seconds is None else seconds)
     if process.pid is not None and process.is_alive():
@@ -154,7 +154,8 @@ def _live(home: Home, seconds: float | None) -> None:
     process.join()
 
 
-def _run_queue(home: Home) -> None:
+def run_queue(home: Home) -> None:
+    """A studio without a page, until nothing is left to do."""
     studio = open_studio(home)
     with running(studio):
         while studio.table.has_work():
@@ -168,17 +169,22 @@ def _run_again(table: JobTable) -> None:
 
 
 def _finish(home: Home, table: JobTable) -> None:
-    end = time.monotonic() + FINISH_SECONDS
-    while time.monotonic() < end:
+    """Until all is made, or nothing more is."""
+    left: list[str] = []
+    while left != (left := _unfinished(table)):
         _live(home, None)
-        if not table.list_for(OWNER, ("interrupted", "queued", "running"), limit=1):
-            return
         _run_again(table)
 
 
-def _count(
+def _unfinished(table: JobTable) -> list[str]:
+    live = table.list_for(OWNER, ("interrupted", "queued", "running"), limit=1000)
+    return [job.id for job in live]
+
+
+def counted(
     home: Home, table: JobTable, ids: list[str], kills: int, starts: list[tuple[float, float]]
 ) -> Kills:
+    """What became of the jobs of these ids."""
     jobs = [job for job in map(table.get, ids) if job is not None]
     files = [path for path in home.outputs.rglob("*") if path.is_file()]
     known = {home.root / output for job in jobs for output in job.outputs}
