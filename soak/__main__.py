@@ -7,7 +7,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from soak import disks, homes, kills, media, queue, requests
+from soak import disks, graphs, homes, kills, media, queue, requests
 
 
 def main() -> int:
@@ -59,6 +59,10 @@ def _homes(folder: Path, options: argparse.Namespace) -> homes.Homes:
     return homes.campaign(folder, options.seed)
 
 
+def _graphs(folder: Path, options: argparse.Namespace) -> graphs.Graphs:
+    return graphs.campaign(folder, options.seed, options.files)
+
+
 CAMPAIGNS = {
     "kills": _kills,
     "queue": _queue,
@@ -66,6 +70,7 @@ CAMPAIGNS = {
     "requests": _requests,
     "disks": _disks,
     "homes": _homes,
+    "graphs": _graphs,
 }
 
 

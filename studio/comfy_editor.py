@@ -152,7 +152,8 @@ def _point(data: Mapping[str, float] | list[float]) -> tuple[float, float]:
 def _slot(data: Mapping[str, Any]) -> Slot:
     widget = data.get("widget")
     name = widget.get("name") if isinstance(widget, dict) else None
-    return Slot(str(data["name"]), str(data.get("type")), data.get("link"), name)
+    link = data.get("link")
+    return Slot(str(data["name"]), str(data.get("type")), None if link is None else int(link), name)
 
 
 def _link(data: Mapping[str, Any] | list[Any]) -> tuple[int, Link]:

@@ -66,15 +66,15 @@ class Graph:
         inputs: Inputs = self.nodes[self.id(title)]["inputs"]
         return inputs
 
+    def input(self, title: str, name: str) -> Any:  # noqa: ANN401 - JSON
+        """The value or the link of one input."""
+        return _input(self.name, title, self.inputs(title), name)
+
     def give(self, title: str, **values: object) -> None:
         """Give inputs that the node has other values."""
         inputs = self.inputs(title)
         for name, value in values.items():
-            if name not in inputs:
-                raise EngineFailed(
-                    f"The node '{title}' of the graph '{self.name}' has no input '{name}': use the"
-                    " kind of node that the studio's own graph has there."
-                )
+            _input(self.name, title, inputs, name)
             inputs[name] = value
 
     def add(self, title: str, class_type: str, inputs: Inputs) -> Link:
@@ -90,15 +90,20 @@ class Graph:
 
     def put_before(self, title: str, name: str, new: str, class_type: str, inputs: Inputs) -> None:
         """A new node between an input and what fed it; the new one's input has the same name."""
-        fed = self.inputs(title)[name]
+        fed = self.input(title, name)
         self.inputs(title)[name] = self.add(new, class_type, {name: fed, **inputs})
 
     def leave_out(self, title: str) -> None:
         """What took the node's outputs takes its inputs instead, as for a bypassed node."""
         node_id = self.id(title)
-        node = self.nodes[node_id]
-        for slot, name in THROUGH[node["class_type"]].items():
-            self.redirect([node_id, slot], node["inputs"][name])
+        kind = self.nodes[node_id]["class_type"]
+        if kind not in THROUGH:
+            raise EngineFailed(
+                f"The node '{title}' of the graph '{self.name}' cannot be left out: use the kind of"
+                " node that the studio's own graph has there."
+            )
+        for slot, name in THROUGH[kind].items():
+            self.redirect([node_id, slot], self.input(title, name))
 
     def redirect(self, old: Link, new: Link) -> None:
         """Everything that took the one output takes the other."""
@@ -150,6 +155,15 @@ def links(inputs: Inputs) -> Iterator[Link]:
     for value in inputs.values():
         if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):
             yield value
+
+
+def _input(graph: str, title: str, inputs: Inputs, name: str) -> Any:  # noqa: ANN401 - JSON
+    if name not in inputs:
+        raise EngineFailed(
+            f"The node '{title}' of the graph '{graph}' has no input '{name}': use the kind of"
+            " node that the studio's own graph has there."
+        )
+    return inputs[name]
 
 
 def _node(title: str, class_type: str, inputs: Inputs) -> dict[str, Any]:

@@ -121,8 +121,8 @@ def _set_anchor(graph: Graph, anchor: Anchor | None, loader: str, use: str, file
 def _drop_second_stage(graph: Graph) -> None:
     """What the second stage was given is decoded instead of what it would make."""
     split = graph.id("Split, stage 2")
-    picture = graph.inputs("Upscale")["samples"]
-    sound = graph.inputs("Picture and sound, stage 2")["audio_latent"]
+    picture = graph.input("Upscale", "samples")
+    sound = graph.input("Picture and sound, stage 2", "audio_latent")
     for title, slot in (("Take guides off, stage 2", 2), ("Split, stage 2", 0)):
         if title in graph:
             graph.redirect([graph.id(title), slot], picture)
@@ -166,7 +166,7 @@ def _set_guidance(graph: Graph, stage: str, sampling: Sampling) -> None:
         raise EngineFailed(
             "ComfyUI can only guide picture and sound alike here: choose another preset."
         )
-    taken = {name: graph.inputs(title)[name] for name in ("model", "positive", "negative")}
+    taken = {name: graph.input(title, name) for name in ("model", "positive", "negative")}
     scales = {"video_cfg": picture.scale, "audio_cfg": sound.scale}
     graph.replace(title, "LTXVDualCFGGuider", {**taken, **scales})
     for name, class_type, inputs in _guidance_nodes(picture, sound):
@@ -211,7 +211,7 @@ def _set_control_lora(graph: Graph, plan: Plan, name_file: NameFile) -> None:
 def _hand_over(graph: Graph, clip: Clip, job: str) -> None:
     """In the place of the video file; a sound that was brought does not go through the graph."""
     made = graph.inputs("Clip")
-    inputs = {"images": made["images"], "job": job}
+    inputs = {"images": graph.input("Clip", "images"), "job": job}
     if not clip.sound and not clip.control and "audio" in made:
         inputs["audio"] = made["audio"]
     graph.replace(RESULT, RESULT_CLASS, inputs)
@@ -222,7 +222,7 @@ def _keep_latents(graph: Graph, job: str, sampled: bool) -> None:
     latents = graph.add(LATENTS, LATENTS_CLASS, {"job": job})
     for title, name, slot in (("Decode picture", "picture", 0), ("Decode sound", "sound", 1)):
         if title in graph and graph.id(title) in graph.reachable(RESULT):
-            taken = graph.inputs(title)["samples"]
+            taken = graph.input(title, "samples")
             graph.inputs(title)["samples"] = [latents[0], slot]
             if not sampled:
                 graph.inputs(LATENTS)[name] = taken
