@@ -1,5 +1,6 @@
 """The job table's file: its schema, its migrations, its connections. The SQL is in `jobs.py`."""
 
+import json
 import os
 import sqlite3
 import threading
@@ -40,6 +41,9 @@ def plain_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.IntegrityError:
         raise
+    # Of what a column holds: the file's own structure may be sound.
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise StudioError(dict(_TROUBLE)["malformed"].format(path=path)) from error
     except sqlite3.DatabaseError as error:
         found = (sentence for clue, sentence in _TROUBLE if clue in str(error))
         raise StudioError(next(found, _OTHER_TROUBLE).format(path=path)) from error
