@@ -291,9 +291,11 @@ def _refusal(where: str, answer: httpx.Response) -> Iterator[str]:
 def _read_only_disk(folder: Path, media: Media) -> Iterator[str]:
     with small_disk(folder) as disk:
         home = Home(folder / "home")
-        open_studio(home).submit(OWNER, "photo", raw_request("photo", media))
-        for path in (home.database.with_name(f"{home.database.name}-{end}") for end in ("wal",)):
-            path.unlink(missing_ok=True)
+        raw = raw_request("photo", media)
+        # A thread's connection to the table is closed with it.
+        thread = threading.Thread(target=lambda: open_studio(home).submit(OWNER, "photo", raw))
+        thread.start()
+        thread.join()
         disk.free()
         try:
             disk.forbid()
