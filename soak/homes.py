@@ -292,10 +292,13 @@ def _read_only_disk(folder: Path, media: Media) -> Iterator[str]:
     with small_disk(folder) as disk:
         home = Home(folder / "home")
         raw = raw_request("photo", media)
-        # A thread's connection to the table is closed with it.
-        thread = threading.Thread(target=lambda: open_studio(home).submit(OWNER, "photo", raw))
-        thread.start()
-        thread.join()
+        # Its connection to the table ends with the process; an open file would hold the disk.
+        context = multiprocessing.get_context("fork")
+        process = context.Process(
+            target=submit, args=(JobTable(home.database), home, OWNER, "photo", raw)
+        )
+        process.start()
+        process.join()
         disk.free()
         try:
             disk.forbid()
