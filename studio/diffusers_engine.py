@@ -1,10 +1,9 @@
 """The engine that runs every mode with pipelines of diffusers, inside this process."""
 
-import importlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Protocol
 
 from safetensors import SafetensorError
 
@@ -13,6 +12,7 @@ from studio.diffusers_ladder import Ladder
 from studio.diffusers_setup import prepare_libraries
 from studio.errors import MissingWeights
 from studio.events import Emit, Event, StageStarted
+from studio.families import FAMILIES
 from studio.fitting import Rung
 from studio.home import Home
 from studio.modes import Stage
@@ -41,15 +41,6 @@ class FamilyRunner(Protocol):
         ...
 
 
-RUNNERS: Mapping[str, str] = {
-    "sdxl": "studio.diffusers_sdxl:SdxlRunner",
-    "qwen-image": "studio.diffusers_qwen:QwenImageRunner",
-    "qwen-image-edit": "studio.diffusers_qwen_edit:QwenEditRunner",
-    "ltx-2.3": "studio.diffusers_video:LtxRunner",
-}
-"""Module and class of each family; imported when first needed, after `prepare_libraries`."""
-
-
 def import_runners() -> None:
     """Imports what the first job of every process needs, ahead of it: a snapshot of the memory
     keeps that, and so does a fork.
@@ -57,8 +48,8 @@ def import_runners() -> None:
     No GPU is looked at: there may be none yet, and PyTorch would go on to believe so.
     """
     prepare_libraries()
-    for runner in RUNNERS.values():
-        importlib.import_module(runner.partition(":")[0])
+    for family in FAMILIES.values():
+        resolve_name(family.runner)
 
 
 class DiffusersEngine:
@@ -163,8 +154,7 @@ def _key(weights: Weights) -> tuple[str, Path]:
 def _load(weights: Weights, device: Device) -> FamilyRunner:
     if weights.demo:
         ensure_demo(Home(weights.base.parent.parent), weights.family)
-    module, _, name = RUNNERS[weights.family].partition(":")
-    runner = cast(type[FamilyRunner], getattr(importlib.import_module(module), name))
+    runner: type[FamilyRunner] = resolve_name(FAMILIES[weights.family].runner)
     try:
         return runner(weights, device)
     except (OSError, SafetensorError) as error:

@@ -1,9 +1,10 @@
-"""The model families: the sizes they were trained on, and the weights that there are."""
+"""The model families, one entry each: sizes, weights, memory, and what runs them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from studio import registry
+from studio.fitting import Needs, Shape, Work, needs_for
 from studio.registry import Adapter, ModelFolder, Variant
 
 
@@ -51,10 +52,24 @@ class Family:
     demo_canvas: Canvas
     variants: tuple[Variant, ...]
     """The sets of weights that the studio knows, the preferred first."""
+    needs: Needs
+    """Its largest weights: parameters of the published configurations, counted with diffusers
+    0.42.1 on torch's meta device."""
+    shape: Shape
+    runner: str
+    """A `studio.diffusers_engine.FamilyRunner`, as module:class; imported when first needed."""
+    demo: str
+    """What writes its demo weights into a new folder, as module:function."""
+    loras: tuple[str, ...]
+    """LoRAs that fit, by keys of `studio.weights_lora.LABELS`."""
     checkpoints: bool = False
     """The user's own single files in `checkpoints` run too."""
     control_models: Mapping[str, ModelFolder] = field(default_factory=dict)
     """What draws control maps of a clip, by role."""
+
+    def needs_for(self, work: Work) -> Needs:
+        """An estimate of the memory that a result asks for, in bytes."""
+        return needs_for(self.needs, self.shape, work)
 
     def variants_of(self, engine: str) -> tuple[Variant, ...]:
         return tuple(one for one in self.variants if one.engine == engine)
@@ -158,6 +173,9 @@ _LTX_BUCKETS = (
     Bucket("Full HD 16:9", 1920, 1088),
 )
 
+_QWEN_NEEDS = Needs.in_gib(denoiser=38.1, text_encoder=15.4, vae=0.2, blocks=60)
+_QWEN_SHAPE = Shape(cell=16, frames=1, width=3072)
+
 SDXL = Family(
     id="sdxl",
     label="SDXL",
@@ -165,6 +183,12 @@ SDXL = Family(
     canvas=_canvas(_SDXL_BUCKETS, 512, 2048),
     demo_canvas=_DEMO_CANVAS,
     variants=registry.SDXL_VARIANTS,
+    needs=Needs.in_gib(denoiser=4.8, text_encoder=1.5, vae=0.2, blocks=4),
+    # The UNet's first level has 320 channels, and keeps as much again for its way up.
+    shape=Shape(cell=8, frames=1, width=640),
+    runner="studio.diffusers_sdxl:SdxlRunner",
+    demo="studio.demo_sdxl:write_sdxl",
+    loras=("sdxl",),
     checkpoints=True,
 )
 
@@ -175,6 +199,11 @@ QWEN_IMAGE = Family(
     canvas=_canvas(_QWEN_BUCKETS, 256, 2048),
     demo_canvas=_DEMO_DRAWING_CANVAS,
     variants=registry.QWEN_IMAGE_VARIANTS,
+    needs=_QWEN_NEEDS,
+    shape=_QWEN_SHAPE,
+    runner="studio.diffusers_qwen:QwenImageRunner",
+    demo="studio.demo_qwen:write_qwen_image",
+    loras=("qwen-image",),
 )
 
 QWEN_IMAGE_EDIT = Family(
@@ -185,6 +214,12 @@ QWEN_IMAGE_EDIT = Family(
     canvas=_canvas((Bucket("Square 1:1", 1024, 1024),), 256, 2048),
     demo_canvas=_DEMO_EDIT_CANVAS,
     variants=registry.QWEN_EDIT_VARIANTS,
+    needs=_QWEN_NEEDS,
+    shape=_QWEN_SHAPE,
+    runner="studio.diffusers_qwen_edit:QwenEditRunner",
+    demo="studio.demo_qwen:write_qwen_image_edit",
+    # It has Qwen-Image's transformer.
+    loras=("qwen-image",),
 )
 
 LTX = Family(
@@ -194,9 +229,23 @@ LTX = Family(
     canvas=_canvas(_LTX_BUCKETS, 256, 1920),
     demo_canvas=_DEMO_CANVAS,
     variants=registry.LTX_VARIANTS,
+    # Gemma's number includes a head that its weights share with its embeddings: at most 1.9 GiB
+    # less.
+    needs=Needs.in_gib(denoiser=35.4, text_encoder=24.6, vae=1.7, rest=6.8, blocks=48),
+    shape=Shape(cell=32, frames=8, width=4096),
+    runner="studio.diffusers_video:LtxRunner",
+    demo="studio.demo_video:write_ltx",
+    # Lightricks lists the LoRAs of LTX-2 19B on the LTX-2.3 page: they load, how well they work is
+    # for the user to judge.
+    loras=("ltx-2.3", "ltx-2", "ltx-2-19b"),
     control_models=registry.CONTROL_MODELS,
 )
 
-FAMILIES: Mapping[str, Family] = {
-    family.id: family for family in (SDXL, QWEN_IMAGE, QWEN_IMAGE_EDIT, LTX)
-}
+_FAMILIES = (
+    SDXL,
+    QWEN_IMAGE,
+    QWEN_IMAGE_EDIT,
+    LTX,
+)
+
+FAMILIES: Mapping[str, Family] = {family.id: family for family in _FAMILIES}

@@ -1,4 +1,4 @@
-"""The memory ladder: what each family needs, and the fastest way of running it that fits here.
+"""The memory ladder: what a run needs, and the fastest way of running it that fits here.
 
 All numbers are estimates. What they cannot know (other programs, fragments, a driver's own share)
 is met by the engine, which goes one rung down when the memory runs out after all.
@@ -102,6 +102,19 @@ class Needs:
     """Equal parts that the denoiser is moved in."""
     activations: int = 0
 
+    @classmethod
+    def in_gib(
+        cls, *, denoiser: float, text_encoder: float, vae: float, rest: float = 0, blocks: int
+    ) -> "Needs":
+        """The same from GiB, as tables have them."""
+        return cls(
+            denoiser=int(denoiser * GIB),
+            text_encoder=int(text_encoder * GIB),
+            vae=int(vae * GIB),
+            rest=int(rest * GIB),
+            blocks=blocks,
+        )
+
     @property
     def weights(self) -> int:
         return self.denoiser + self.text_encoder + self.vae + self.rest
@@ -133,35 +146,6 @@ class Work:
     guided: bool = False
     """Guidance runs the wanted and the unwanted side together."""
 
-
-def _gib(*, denoiser: float, text_encoder: float, vae: float, rest: float, blocks: int) -> Needs:
-    return Needs(
-        denoiser=int(denoiser * GIB),
-        text_encoder=int(text_encoder * GIB),
-        vae=int(vae * GIB),
-        rest=int(rest * GIB),
-        blocks=blocks,
-    )
-
-
-NEEDS: Mapping[str, Needs] = {
-    "sdxl": _gib(denoiser=4.8, text_encoder=1.5, vae=0.2, rest=0, blocks=4),
-    "qwen-image": _gib(denoiser=38.1, text_encoder=15.4, vae=0.2, rest=0, blocks=60),
-    "qwen-image-edit": _gib(denoiser=38.1, text_encoder=15.4, vae=0.2, rest=0, blocks=60),
-    "ltx-2.3": _gib(denoiser=35.4, text_encoder=24.6, vae=1.7, rest=6.8, blocks=48),
-}
-"""Parameters of the published configurations, counted with diffusers 0.42.1 on torch's meta device.
-
-Gemma's number includes a head that its weights share with its embeddings: at most 1.9 GiB less.
-"""
-
-SHAPES: Mapping[str, Shape] = {
-    # The UNet's first level has 320 channels, and keeps as much again for its way up.
-    "sdxl": Shape(cell=8, frames=1, width=640),
-    "qwen-image": Shape(cell=16, frames=1, width=3072),
-    "qwen-image-edit": Shape(cell=16, frames=1, width=3072),
-    "ltx-2.3": Shape(cell=32, frames=8, width=4096),
-}
 
 _DEMO_PART = 10 * 2**20
 DEMO = Needs(_DEMO_PART, _DEMO_PART, _DEMO_PART, _DEMO_PART, 1, activations=64 * 2**20)
@@ -196,12 +180,11 @@ def tokens(shape: Shape, work: Work) -> int:
     return (own + beside) // shape.cell**2
 
 
-def needs_for(family: str, work: Work) -> Needs:
-    """A family's weights, and a rough `tokens x vectors x width x 2 bytes` for its activations."""
-    shape = SHAPES[family]
+def needs_for(needs: Needs, shape: Shape, work: Work) -> Needs:
+    """The weights, and a rough `tokens x vectors x width x 2 bytes` for the activations."""
     sides = 2 if work.guided else 1
     activations = tokens(shape, work) * LIVE_VECTORS * shape.width * 2 * sides
-    return replace(NEEDS[family], activations=activations)
+    return replace(needs, activations=activations)
 
 
 def choose_rung(needs: Needs, machine: Machine) -> Rung:

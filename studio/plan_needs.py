@@ -1,6 +1,7 @@
 """What a plan asks of the machine's memory."""
 
-from studio.fitting import DEMO, Needs, Work, needs_for
+from studio.families import FAMILIES
+from studio.fitting import DEMO, Needs, Work
 from studio.plan import Clip, Edit, Plan
 
 
@@ -8,7 +9,7 @@ def needs_of(plan: Plan) -> Needs:
     """An estimate for the diffusers engine, at the plan's largest stage."""
     if plan.weights.demo:
         return DEMO
-    return needs_for(plan.weights.family, work_of(plan))
+    return FAMILIES[plan.weights.family].needs_for(work_of(plan))
 
 
 def work_of(plan: Plan) -> Work:

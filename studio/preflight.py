@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from studio.engine import engine_to_fetch, weights_to_run
 from studio.errors import StudioError
 from studio.families import FAMILIES, Family
-from studio.fitting import Machine, Needs, Work, explain, explain_dynamic, needs_for
+from studio.fitting import Machine, Needs, Work, explain, explain_dynamic
 from studio.home import Home
 from studio.modes import Mode
 from studio.needs import (
@@ -132,7 +132,7 @@ def _fit(mode: Mode, variant: Variant | None, work: Work, machine: Machine) -> s
 
 
 def _fit_diffusers(mode: Mode, variant: Variant | None, work: Work, machine: Machine) -> str:
-    return explain(needs_for(mode.family, work), machine)
+    return explain(FAMILIES[mode.family].needs_for(work), machine)
 
 
 def _fit_comfy(mode: Mode, variant: Variant | None, work: Work, machine: Machine) -> str:

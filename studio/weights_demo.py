@@ -10,13 +10,15 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from pkgutil import resolve_name
 
 from safetensors import SafetensorError
 
 from studio.errors import MissingWeights
+from studio.families import FAMILIES
 from studio.home import Home
 
 # Raised whenever the files change, so that a newer studio rebuilds what an older one left.
@@ -36,7 +38,7 @@ def ensure_demo(home: Home, family: str) -> Path:
     folder = home.demo / family
     if not is_whole(folder):
         try:
-            _rebuild(folder, _writers()[family])
+            _rebuild(folder, _writer(family))
         # safetensors has an error of its own for a disk that is full.
         except (OSError, SafetensorError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -66,15 +68,9 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def _writers() -> Mapping[str, Callable[[Path], None]]:
-    from studio import demo_qwen, demo_sdxl, demo_video
-
-    return {
-        "sdxl": demo_sdxl.write_sdxl,
-        "qwen-image": demo_qwen.write_qwen_image,
-        "qwen-image-edit": demo_qwen.write_qwen_image_edit,
-        "ltx-2.3": demo_video.write_ltx,
-    }
+def _writer(family: str) -> Callable[[Path], None]:
+    writer: Callable[[Path], None] = resolve_name(FAMILIES[family].demo)
+    return writer
 
 
 def _rebuild(folder: Path, write: Callable[[Path], None]) -> None:

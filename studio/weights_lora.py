@@ -46,15 +46,6 @@ LABELS: Mapping[str, str] = {
 }
 """What the families that `lora_family` tells apart are called."""
 
-# Qwen-Image-Edit has Qwen-Image's transformer. Lightricks lists the LoRAs of LTX-2 19B on the
-# LTX-2.3 page: they load, how well they work is for the user to judge.
-_FITTING: Mapping[str, tuple[str, ...]] = {
-    "sdxl": ("sdxl",),
-    "qwen-image": ("qwen-image",),
-    "qwen-image-edit": ("qwen-image",),
-    "ltx-2.3": ("ltx-2.3", "ltx-2", "ltx-2-19b"),
-}
-
 # Layers that diffusers renamed in LTX-2.x, by their names there: all are first components.
 _LTX_NAMES: Mapping[str, str] = {
     "proj_in": "patchify_proj",
@@ -138,11 +129,11 @@ def require_family(path: Path, family: str) -> LoraHeader:
     """
     header = read_header(path)
     found = lora_family(header)
-    if found not in _FITTING[family]:
-        needed = FAMILIES[family].label
+    needed = FAMILIES[family]
+    if found not in needed.loras:
         raise BadInput(
-            f"'{path.name}' is a LoRA for {LABELS[found]}; this mode runs {needed}. Choose a LoRA"
-            f" for {LABELS[_FITTING[family][0]]}."
+            f"'{path.name}' is a LoRA for {LABELS[found]}; this mode runs {needed.label}. Choose a"
+            f" LoRA for {LABELS[needed.loras[0]]}."
         )
     return header
 

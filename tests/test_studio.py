@@ -221,15 +221,11 @@ import re, sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from requests_of_modes import Media, raw_request
-from studio.diffusers_engine import RUNNERS
+from studio.diffusers_engine import import_runners
 from studio.home import Home
 from studio.modes import MODES
 from studio.studio import open_studio
-import importlib
-from studio.diffusers_setup import prepare_libraries
-prepare_libraries()
-for runner in RUNNERS.values():
-    importlib.import_module(runner.partition(":")[0])
+import_runners()
 studio = open_studio(Home(Path({str(tmp_path)!r})))
 media = Media(Path({str(tmp_path)!r}) / "media")
 begun = time.process_time()

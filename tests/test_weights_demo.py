@@ -353,7 +353,7 @@ def test_ensure_demo_leaves_nothing_when_a_build_fails(tmp_path, monkeypatch):
         folder.mkdir()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(weights_demo, "_writers", lambda: {"sdxl": fail})
+    monkeypatch.setattr(weights_demo, "_writer", lambda family: fail)
     with pytest.raises(MissingWeights, match="No space left"):
         ensure_demo(Home(tmp_path), "sdxl")
     assert list((tmp_path / "demo").iterdir()) == []
