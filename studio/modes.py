@@ -38,6 +38,10 @@ class Mode:
     presets: Presets
     stages: tuple[Stage, ...]
     """What happens before the sampler; sampling, decoding and saving follow in every mode."""
+    gpu_seconds: float
+    """What a ZeroGPU is asked for, for the preset "fast" at the usual size. Those of t2v, lipsync
+    and style are the video document's base durations; the others are set beside them and **not
+    measured**."""
     batch: str | None = None
     """The media field whose every file is made into a result of its own."""
 
@@ -73,6 +77,7 @@ def _image_mode(
     presets: Presets,
     negative: TextControl,
     guidance: NumberControl,
+    gpu_seconds: float,
 ) -> Mode:
     """A mode that draws a picture from text alone."""
     return Mode(
@@ -95,6 +100,7 @@ def _image_mode(
         ),
         presets=presets,
         stages=(LOAD, ENCODE),
+        gpu_seconds=gpu_seconds,
     )
 
 
@@ -120,6 +126,7 @@ _EDIT = Mode(
     ),
     presets=QWEN_PRESETS,
     stages=(LOAD, ENCODE, _reading("the picture")),
+    gpu_seconds=60,
     batch="image",
 )
 
@@ -130,6 +137,8 @@ def _clip_mode(
     label: str,
     does: str,
     *,
+    gpu_seconds: float,
+    engines: tuple[str, ...] = ("comfy", "diffusers"),
     inputs: tuple[Field, ...] = (),
     knobs: tuple[Field, ...] = (),
     seconds: NumberControl = controls.SECONDS,
@@ -137,7 +146,10 @@ def _clip_mode(
     reading: tuple[Stage, ...] = (),
     usual: str = "Usual",
 ) -> Mode:
-    """A mode that makes a clip with sound: `inputs` stand first in the form, `knobs` last."""
+    """A mode that makes a clip with sound: `inputs` stand first in the form, `knobs` last.
+
+    For the engine `comfy` it needs its graph in `workflows`.
+    """
     return Mode(
         id=id,
         tag=tag,
@@ -145,7 +157,7 @@ def _clip_mode(
         does=does,
         makes="video",
         family="ltx-2.3",
-        engines=("comfy", "diffusers"),
+        engines=engines,
         fields=(
             *inputs,
             controls.PROMPT,
@@ -163,6 +175,7 @@ def _clip_mode(
         ),
         presets=presets,
         stages=(LOAD, ENCODE, *reading),
+        gpu_seconds=gpu_seconds,
     )
 
 
@@ -175,6 +188,7 @@ _MODES = (
         presets=SDXL_PRESETS,
         negative=controls.NEGATIVE,
         guidance=controls.guidance(5.0),
+        gpu_seconds=15,
     ),
     _image_mode(
         "image",
@@ -184,14 +198,16 @@ _MODES = (
         presets=QWEN_PRESETS,
         negative=controls.QWEN_NEGATIVE,
         guidance=controls.guidance(4.0, controls.QUALITY_ONLY),
+        gpu_seconds=45,
     ),
     _EDIT,
-    _clip_mode("t2v", "T2V", "Text → Video", "Text to a clip with sound"),
+    _clip_mode("t2v", "T2V", "Text → Video", "Text to a clip with sound", gpu_seconds=90),
     _clip_mode(
         "i2v",
         "I2V",
         "Image → Video",
         "A picture starts to move",
+        gpu_seconds=90,
         inputs=(controls.START_PICTURE,),
         usual="As the picture",
         knobs=(controls.IMAGE_STRENGTH,),
@@ -202,6 +218,7 @@ _MODES = (
         "A2V",
         "Audio → Video",
         "A clip to your sound, which is kept",
+        gpu_seconds=120,
         inputs=(controls.SOUND,),
         seconds=controls.seconds_of("sound"),
         reading=(_reading("the sound"),),
@@ -211,6 +228,7 @@ _MODES = (
         "LIPSYNC",
         "Lipsync",
         "A portrait speaks your recording",
+        gpu_seconds=240,
         inputs=(controls.PORTRAIT, controls.SOUND),
         usual="As the portrait",
         knobs=(controls.IMAGE_STRENGTH, controls.NOISE_FLOOR),
@@ -222,6 +240,7 @@ _MODES = (
         "KEY",
         "Keyframe → Video",
         "From a first picture to a last one",
+        gpu_seconds=120,
         inputs=(controls.FIRST_PICTURE, controls.LAST_PICTURE),
         usual="As the first frame",
         knobs=(controls.FIRST_STRENGTH, controls.LAST_STRENGTH),
@@ -232,6 +251,7 @@ _MODES = (
         "STYLE",
         "Style Transfer",
         "A video drawn anew in the style of a picture",
+        gpu_seconds=360,
         inputs=(controls.SOURCE_VIDEO, controls.STYLE_PICTURE, controls.CONTROL),
         usual="As the video",
         knobs=controls.CONTROL_KNOBS,

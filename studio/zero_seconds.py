@@ -1,13 +1,14 @@
 """How many seconds of a ZeroGPU a plan asks for.
 
 ZeroGPU ends a call when its seconds are over, and puts those that ask for fewer first. What was
-learned on this Space counts, else a table.
+learned on this Space counts, else what the mode says.
 """
 
 from collections.abc import Mapping
 
 from studio.estimates import Prediction
 from studio.families import FAMILIES
+from studio.modes import MODES
 from studio.plan import Clip, Plan
 from studio.preflight import usual_work
 
@@ -18,20 +19,6 @@ LIMITS = (40 * 60, 5 * 60, 2 * 60)
 """What an account may use in a day (PRO, free, none: https://huggingface.co/docs/hub/spaces-zerogpu),
 so no call can be longer. Nothing tells which account it is before a call: the most is tried, since
 a refusal costs nothing, and the next lower one is the visitor's limit from then on."""
-
-MODE_SECONDS: Mapping[str, float] = {
-    "photo": 15,
-    "image": 45,
-    "edit": 60,
-    "t2v": 90,
-    "i2v": 90,
-    "a2v": 120,
-    "keyframe": 120,
-    "lipsync": 240,
-    "style": 360,
-}
-"""For the preset "fast" at the usual size. Those of t2v, lipsync and style are the video document's
-base durations; the others are set beside them and **not measured**."""
 
 PRESET_TIMES: Mapping[str, float] = {"fast": 1.0, "balanced": 1.5, "quality": 3.0}
 """The video document's multipliers."""
@@ -65,5 +52,5 @@ def _from_table(plan: Plan) -> float:
     usual = usual_work(FAMILIES[plan.weights.family])
     volume = plan.width * plan.height * frames / (usual.width * usual.height * usual.frames)
     # Below the usual size the start of everything outweighs what is saved.
-    sampling = MODE_SECONDS[plan.mode] * PRESET_TIMES[plan.preset] * max(1.0, volume)
+    sampling = MODES[plan.mode].gpu_seconds * PRESET_TIMES[plan.preset] * max(1.0, volume)
     return COLD_SECONDS + sampling + DECODE_SECONDS * frames

@@ -32,7 +32,7 @@ from studio.request import read_request
 from studio.submission import submit
 from studio.weights_demo import ensure_demo
 
-CLIP_MODES = [mode for mode in MODES if MODES[mode].makes == "video"]
+CLIP_MODES = [mode for mode in MODES if "comfy" in MODES[mode].engines]
 PRESETS = ("fast", "balanced", "quality")
 NODES = json.loads((Path(__file__).parent / "comfy_nodes.json").read_text())
 LITERALS = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool, "COMBO": str}
