@@ -27,10 +27,10 @@ def write_sdxl(folder: Path) -> None:
     """A StableDiffusionXLPipeline folder."""
     tokenizers = clip_tokenizer(), clip_tokenizer(pad_token="!")
     encoders = (
-        CLIPTextModel(_clip_config(tokenizers[0], CLIP_WIDTHS[0], "quick_gelu")),
-        CLIPTextModelWithProjection(_clip_config(tokenizers[1], CLIP_WIDTHS[1], "gelu")),
+        CLIPTextModel(clip_config(tokenizers[0], CLIP_WIDTHS[0], "quick_gelu")),
+        CLIPTextModelWithProjection(clip_config(tokenizers[1], CLIP_WIDTHS[1], "gelu")),
     )
-    unet, vae = _sdxl_unet(), _sdxl_vae()
+    unet, vae = _sdxl_unet(), picture_vae()
     for module in (*encoders, unet, vae):
         fill_random(module)
     StableDiffusionXLPipeline(
@@ -40,12 +40,13 @@ def write_sdxl(folder: Path) -> None:
         tokenizer=tokenizers[0],
         tokenizer_2=tokenizers[1],
         unet=unet,
-        scheduler=_sdxl_scheduler(),
+        scheduler=noise_scheduler(),
         add_watermarker=False,
     ).save_pretrained(folder)
 
 
-def _clip_config(tokenizer: CLIPTokenizer, width: int, activation: str) -> CLIPTextConfig:
+def clip_config(tokenizer: CLIPTokenizer, width: int, activation: str) -> CLIPTextConfig:
+    """Of a text encoder with three layers."""
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -84,7 +85,8 @@ def _sdxl_unet() -> UNet2DConditionModel:
     )
 
 
-def _sdxl_vae() -> AutoencoderKL:
+def picture_vae() -> AutoencoderKL:
+    """Four channels for 8 x 8 pixels."""
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
@@ -100,7 +102,8 @@ def _sdxl_vae() -> AutoencoderKL:
     )
 
 
-def _sdxl_scheduler() -> EulerDiscreteScheduler:
+def noise_scheduler() -> EulerDiscreteScheduler:
+    """With the betas that all of Stable Diffusion has."""
     return EulerDiscreteScheduler(
         beta_start=0.00085,
         beta_end=0.012,

@@ -22,6 +22,7 @@ from studio.presets import Sampling
 from studio.progress import Progress
 from studio.torch_device import Device, generator
 from studio.torch_latents import decode, load_latents, require_finite, save_latents
+from studio.weights import Weights
 
 Arguments = dict[str, Any]
 """Arguments of a pipeline's call."""
@@ -35,18 +36,26 @@ FILE_NAME = "result.png"
 class ImageRunner(ABC):
     """A pipeline that makes one picture a run; see `studio.diffusers_engine.FamilyRunner`."""
 
+    pipeline: type[DiffusionPipeline]
     colours: LatentColours
     denoiser: str
     """The pipeline's component that is called for every step."""
 
-    def __init__(self, pipeline: DiffusionPipeline, device: Device) -> None:
-        """Takes over a pipeline that is loaded in main memory."""
+    def __init__(self, weights: Weights, device: Device) -> None:
+        """Load the weights. Raises OSError or MissingWeights where they are not whole."""
+        pipeline = self._load(weights, device)
         pipeline.set_progress_bar_config(disable=True)
         self._pipeline = pipeline
         self._device = device.name
         self._schedule = pipeline.scheduler.config
         self._prompts = PromptCache()
         self.placement = Placement(pipeline, device, self._prompts)
+
+    def _load(self, weights: Weights, device: Device) -> DiffusionPipeline:
+        """The pipeline in main memory, from the disk alone."""
+        return self.pipeline.from_pretrained(
+            weights.base, dtype=device.dtype, local_files_only=True, use_safetensors=True
+        )
 
     @abstractmethod
     def _encode(self, plan: Plan, sampling: Sampling, progress: Progress) -> Arguments:

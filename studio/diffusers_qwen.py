@@ -10,8 +10,6 @@ from studio.diffusers_preview import QWEN_COLOURS, CleanEstimate
 from studio.plan import Plan
 from studio.presets import Sampling
 from studio.progress import Progress
-from studio.torch_device import Device
-from studio.weights import Weights
 
 _LONGEST_PROMPT = 1024
 """Tokens that the pipeline takes at most; its default is half of that."""
@@ -74,12 +72,7 @@ class QwenRunner(ImageRunner):
 class QwenImageRunner(QwenRunner):
     """One set of Qwen-Image weights, ready to draw."""
 
-    def __init__(self, weights: Weights, device: Device) -> None:
-        """Load the weights. Raises OSError where they are not whole."""
-        pipeline = QwenImagePipeline.from_pretrained(
-            weights.base, dtype=device.dtype, local_files_only=True, use_safetensors=True
-        )
-        super().__init__(pipeline, device)
+    pipeline = QwenImagePipeline
 
     def _encode(self, plan: Plan, sampling: Sampling, progress: Progress) -> Arguments:
         guided = sampling.guidance.scale > 1

@@ -28,8 +28,7 @@ _PATCH = "<|image_pad|>"
 class QwenEditRunner(QwenRunner):
     """One set of Qwen-Image-Edit weights (2509 or 2511), ready to edit."""
 
-    def __init__(self, weights: Weights, device: Device) -> None:
-        """Load the weights. Raises OSError where they are not whole."""
+    def _load(self, weights: Weights, device: Device) -> QwenImageEditPlusPipeline:
         pipeline = QwenImageEditPlusPipeline.from_pretrained(
             weights.base,
             processor=None,
@@ -41,7 +40,7 @@ class QwenEditRunner(QwenRunner):
             weights.base / "processor", local_files_only=True
         )
         pipeline.processor = PromptProcessor(pipeline.tokenizer, pictures)
-        super().__init__(pipeline, device)
+        return pipeline
 
     def make(self, plan: Plan, progress: Progress, scratch: Path) -> Path:
         """Run the plan's stages after `load`; the finished PNG lies in `scratch`."""

@@ -1,9 +1,10 @@
-"""SDXL: text to a picture."""
+"""SDXL: text to a picture; and what it shares with other models that have a UNet."""
 
 from collections.abc import Hashable
 from typing import Any
 
 import torch
+from diffusers import StableDiffusionXLPipeline
 
 from studio.diffusers_images import Arguments, ImageRunner, Look
 from studio.diffusers_loras import adapter_name, wanted_loras
@@ -17,15 +18,33 @@ from studio.torch_device import Device
 from studio.weights import Weights
 
 
-class SdxlRunner(ImageRunner):
+class UnetRunner(ImageRunner):
+    """Latents of a pipeline that predicts noise with a UNet, sampled with DPM++."""
+
+    denoiser = "unet"
+
+    def _look(self, plan: Plan) -> Look:
+        def look(step: int, latents: torch.Tensor) -> torch.Tensor:
+            # DPM++ keeps its last estimate of the finished latents.
+            clean: torch.Tensor = self._pipeline.scheduler.model_outputs[-1][0]
+            return clean
+
+        return look
+
+    def _pixels(self, plan: Plan, latents: torch.Tensor) -> torch.Tensor:
+        vae: Any = self._pipeline.vae
+        scaled = latents.to(vae.dtype) / vae.config.scaling_factor
+        pixels: torch.Tensor = vae.decode(scaled, return_dict=False)[0]
+        return pixels
+
+
+class SdxlRunner(UnetRunner):
     """One SDXL checkpoint, ready to draw."""
 
     colours = SDXL_COLOURS
-    denoiser = "unet"
 
-    def __init__(self, weights: Weights, device: Device) -> None:
-        """Load the weights. Raises MissingWeights or OSError where they are not whole."""
-        super().__init__(load_pipeline(weights.base, device.dtype), device)
+    def _load(self, weights: Weights, device: Device) -> StableDiffusionXLPipeline:
+        return load_pipeline(weights.base, device.dtype)
 
     def _encode(self, plan: Plan, sampling: Sampling, progress: Progress) -> Arguments:
         # LoRAs of SDXL change its text encoders too.
@@ -65,17 +84,3 @@ class SdxlRunner(ImageRunner):
         while sum(part.shape[1] for part in parts) < length:
             parts.append(self._embeddings("", loras)[0])
         return torch.cat(parts, dim=1)
-
-    def _look(self, plan: Plan) -> Look:
-        def look(step: int, latents: torch.Tensor) -> torch.Tensor:
-            # DPM++ keeps its last estimate of the finished latents.
-            clean: torch.Tensor = self._pipeline.scheduler.model_outputs[-1][0]
-            return clean
-
-        return look
-
-    def _pixels(self, plan: Plan, latents: torch.Tensor) -> torch.Tensor:
-        vae: Any = self._pipeline.vae
-        scaled = latents.to(vae.dtype) / vae.config.scaling_factor
-        pixels: torch.Tensor = vae.decode(scaled, return_dict=False)[0]
-        return pixels

@@ -170,12 +170,19 @@ QWEN_PRESETS = _by_id(
 )
 
 
-def _sdxl(steps: int) -> Sampling:
-    return Sampling(steps, "dpmpp_2m", "karras", guidance=Guidance(scale=5.0))
+def _karras(guidance: float, *steps: int) -> Presets:
+    """The three, which differ in their steps."""
+    return _by_id(
+        *(
+            Preset(
+                id,
+                id.capitalize(),
+                f"{count} steps of DPM++ 2M Karras.",
+                (Sampling(count, "dpmpp_2m", "karras", guidance=Guidance(scale=guidance)),),
+            )
+            for id, count in zip(("fast", "balanced", "quality"), steps, strict=True)
+        )
+    )
 
 
-SDXL_PRESETS = _by_id(
-    Preset("fast", "Fast", "20 steps of DPM++ 2M Karras.", (_sdxl(20),)),
-    Preset("balanced", "Balanced", "30 steps of DPM++ 2M Karras.", (_sdxl(30),)),
-    Preset("quality", "Quality", "40 steps of DPM++ 2M Karras.", (_sdxl(40),)),
-)
+SDXL_PRESETS = _karras(5.0, 20, 30, 40)
