@@ -1,6 +1,7 @@
 """The rooms of docs/architecture.md: imports go downwards, torch and Gradio keep to theirs."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,36 @@ def floor_of(module):
     )  # fmt: skip
     assert best is not None, f"{module} has no room in FLOORS"
     return best[1]
+
+
+def drawn_floors():
+    """The picture's floors with their modules, from the ground up: name, modules, what for."""
+    text = (STUDIO.parent / "docs" / "architecture.md").read_text()
+    floors = []
+    for line in text.split("```")[1].splitlines():
+        room = re.match(r" (\w+|)  +([^ │].*?)(?:  .*)?$", line)
+        if room and room[1]:
+            floors.append((room[1], []))
+        if room:
+            names = room[2].strip(",").split(", ")
+            floors[-1][1].extend(name for name in names if not name.endswith(".py"))
+    return floors[::-1]
+
+
+def test_picture_has_the_floors_that_the_imports_are_held_to():
+    drawn = drawn_floors()
+    assert [name for name, _ in drawn] == [name for name, _ in FLOORS]
+    for (name, modules), (_, held) in zip(drawn, FLOORS, strict=True):
+        assert sorted(modules) == sorted(held), name
+
+
+def test_every_name_in_the_picture_stands_for_a_module():
+    for _, names in FLOORS:
+        for name in names:
+            assert any(
+                module.startswith(name[:-1]) if name.endswith("…") else module == name
+                for module in MODULES
+            ), name
 
 
 def imports(tree):
