@@ -93,6 +93,9 @@ _LTX_VIDEO_2B_WIDTH = 2048
 _CROSS_ATTENTION_KEY = re.compile(r"attn2[._]to_k$")
 _UNET_FAMILY_BY_TEXT_WIDTH = {768: "sd1", 1024: "sd2"}
 
+_STOCK = frozenset({"sdxl", "sd1", "sd2"})
+"""Families whose loader in diffusers knows every spelling."""
+
 _PREFIX = re.compile(
     r"^(?:base_model\.model\.)?(?:model\.)?"
     r"(?:diffusion_model\.|transformer\.|unet\.|lora_unet_|lora_transformer_)?"
@@ -171,12 +174,12 @@ def normalise(
 
     Keys are `transformer.<module>.lora_A.weight` [rank, in] and `….lora_B.weight` [out, rank];
     layers that `modules` has not, or has in another size, are dropped (`match` counts them).
-    An SDXL file is returned as it is, for its loader knows every spelling. Raises BadInput where
-    no layer fits, and for an SDXL file with a layer of another size, which its loader refuses.
+    A file for a UNet is returned as it is, for its loader knows every spelling. Raises BadInput
+    where no layer fits, and for such a file with a layer of another size, which its loader refuses.
     """
     shapes = {key: tuple(tensor.shape) for key, tensor in state_dict.items()}
     placing = _place(shapes, modules)
-    stock = _family(shapes) == "sdxl"
+    stock = _family(shapes) in _STOCK
     if placing.wrong_size if stock else not placing.layers:
         raise BadInput(
             f"This LoRA does not fit the model ({len(placing.wrong_size)} layers have another size,"

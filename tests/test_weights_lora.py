@@ -488,6 +488,15 @@ def test_sdxl_lora_is_matched_in_every_spelling_and_passed_on_as_it_is(tmp_path,
     assert normalise(tensors, SDXL_MODULES) == tensors
 
 
+def test_lora_of_stable_diffusion_1_is_passed_on_as_it_is():
+    layer = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
+    tensors = {
+        f"{layer}.lora_A.weight": torch.zeros(4, 768),
+        f"{layer}.lora_B.weight": torch.zeros(320, 4),
+    }
+    assert normalise(tensors, {layer.removeprefix("unet."): (768, 320)}) == tensors
+
+
 def test_sdxl_lora_of_another_size_is_refused():
     name = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
     tensors = {key: torch.zeros(s) for key, s in lora_shapes({name: (512, 1280)}).items()}
