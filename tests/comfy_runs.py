@@ -11,7 +11,7 @@ from studio.planning import plan_request
 from studio.request import read_request
 
 WIDTH, HEIGHT, FRAMES, FPS = 128, 128, 17, 24
-CLIP_MODES = [mode for mode in MODES if MODES[mode].makes == "video"]
+CLIP_MODES = [mode for mode in MODES if "comfy" in MODES[mode].engines]
 
 
 class ComfyRuns:

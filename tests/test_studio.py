@@ -22,7 +22,11 @@ from studio.studio import open_studio
 
 VIDEO = [mode.id for mode in MODES.values() if mode.makes == "video"]
 ON_DIFFUSERS = [("diffusers", mode_id) for mode_id in MODES]
-IN_COMFYUI = [pytest.param("comfy", mode_id, marks=NEEDS_COMFYUI) for mode_id in VIDEO]
+IN_COMFYUI = [
+    pytest.param("comfy", mode.id, marks=NEEDS_COMFYUI)
+    for mode in MODES.values()
+    if "comfy" in mode.engines
+]
 EVERY_MODE = ON_DIFFUSERS + IN_COMFYUI
 EVERY_CLIP = [run for run in ON_DIFFUSERS if run[1] in VIDEO] + IN_COMFYUI
 
