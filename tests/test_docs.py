@@ -31,7 +31,7 @@ COMMAND = re.compile(
     r"(?:[A-Z_]+=\S+ )*((?:python|\.venv\\Scripts\\python) (?:-m studio|app\.py)|make)(?= |$)(.*)"
 )
 PLACEHOLDERS = {"MODE": "t2v", "N": "7860"}
-ENDINGS = ("py", "js", "css", "sqlite3", "lock")
+ENDINGS = ("py", "js", "css", "json", "jsonl", "sqlite3", "lock")
 
 
 def slug(heading):
