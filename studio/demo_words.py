@@ -93,7 +93,7 @@ def what_demo_knows(mode: str) -> str:
     if mode not in GRAMMARS:
         return "Those of this mode are random: they show how it works, not what is said."
     shapes, colours, grounds = (_listed(table) for table in (SHAPES, COLOURS, BACKGROUNDS))
-    return f"They know one {shapes} in {colours} on {grounds}; outlines are still rough."
+    return f"They know one {shapes} in {colours} on {grounds}."
 
 
 def _listed(words: Iterable[str]) -> str:

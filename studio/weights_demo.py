@@ -22,7 +22,7 @@ from studio.families import FAMILIES
 from studio.home import Home
 
 # Raised whenever the files change, so that a newer studio rebuilds what an older one left.
-FORMAT = 3
+FORMAT = 4
 MARK = "demo.json"
 
 # A build takes seconds; an unfinished folder of this age was left by one that was killed.

@@ -10,7 +10,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 
-from demo import autoencoder, bank, captions, judging, sampling, scoring, shapes, transformer
+from demo import (
+    autoencoder,
+    bank,
+    captions,
+    colour_lora,
+    judging,
+    lightning,
+    sampling,
+    scoring,
+    shapes,
+    transformer,
+)
 from demo.checks import Checks
 from demo.prompts import Prompts
 from demo.training import Part, Recipe, rate_at, train
@@ -24,7 +35,7 @@ FEW = {name: replace(one, groups=3) for name, one in bank.ASPECTS.items()}
 
 
 def scenes(count: int, size: shapes.Size = (128, 128), seed: int = 0) -> shapes.Scenes:
-    return shapes.draw_scenes(count, size, torch.Generator().manual_seed(seed))
+    return shapes.draw_anywhere(count, size, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("size", [(64, 64), *autoencoder.SIZES])
@@ -146,3 +157,38 @@ def test_training_goes_on_where_it_was_stopped(part_in, tmp_path):
     log = (tmp_path / "halves" / "log.txt").read_text().splitlines()
     assert [line.split()[1] for line in log] == ["2", "4"]
     assert (tmp_path / "halves" / "sheet.png").stat().st_size > 1000
+
+
+def lightning_part(folder: Path) -> Part:
+    torch.manual_seed(0)
+    banks = bank.Banks(demo_qwen.qwen_vae(), folder, 1, FEW)
+    chosen = [banks["square"], banks["edit-square"]]
+    model = demo_qwen.qwen_transformer(True)
+    draw = torch.Generator().manual_seed(1)
+    lessons = lightning.draw_lessons(model, chosen, Prompts(), 1, draw)
+    return lightning.lightning_part(model, lessons, 4)
+
+
+def colour_part(folder: Path) -> Part:
+    model = demo_qwen.qwen_transformer(True)
+    return colour_lora.colour_part(model, colour_lora.draw_lessons(demo_qwen.qwen_vae(), Prompts()))
+
+
+@pytest.mark.parametrize("part_in", [lightning_part, colour_part])
+def test_a_lora_is_trained_beside_weights_that_stay(part_in, tmp_path):
+    part = part_in(tmp_path)
+    before = {name: value.clone() for name, value in part.module.state_dict().items()}
+    trained = train(part, RECIPE, tmp_path / "lora").state_dict()
+    changed = {name for name, value in trained.items() if not torch.equal(value, before[name])}
+    assert changed and all("lora_" in name for name in changed)
+    lightning.save_lora(part.module, tmp_path / "made.safetensors")
+    assert (tmp_path / "made.safetensors").stat().st_size > 0
+
+
+def test_drawings_have_their_shape_in_the_middle():
+    for size in scoring.DRAWN_SIZES:
+        drawn = shapes.draw_centred(40, size, torch.Generator().manual_seed(2))
+        seen = [look.mask.nonzero().float().mean(0) for look in
+                map(judging.look_at, shapes.paint(drawn, size))]  # fmt: skip
+        off = (torch.stack(seen) - torch.tensor(size) / 2).abs().amax(0)
+        assert off.max() <= shapes.PATCH

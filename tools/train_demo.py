@@ -3,6 +3,7 @@
     python tools/train_demo.py autoencoder --out ~/demo-training
     python tools/train_demo.py transformer --out ~/demo-training
     python tools/train_demo.py lightning --out ~/demo-training
+    python tools/train_demo.py lora --out ~/demo-training
     python tools/train_demo.py export --out ~/demo-training
     python tools/train_demo.py score --out ~/demo-training
 
@@ -27,7 +28,7 @@ from studio.torch_companions import hide_broken_companions  # noqa: E402
 
 hide_broken_companions()
 
-from demo import autoencoder, lightning, scoring, transformer  # noqa: E402
+from demo import autoencoder, colour_lora, lightning, scoring, transformer  # noqa: E402
 from demo.bank import Banks  # noqa: E402
 from demo.checks import Checks  # noqa: E402
 from demo.prompts import Prompts  # noqa: E402
@@ -46,6 +47,7 @@ RECIPES: Mapping[str, Recipe] = {
         steps=9000, rate=3e-3, average=0.996, seed=11, sheet_every=250, weight_decay=0.01
     ),
     "lightning": Recipe(steps=300, rate=2e-3, average=0.98, seed=21, sheet_every=100),
+    "lora": Recipe(steps=600, rate=3e-3, average=0.97, seed=31, sheet_every=50),
 }
 STATISTICS_SEED, BANK_SEED, LESSON_SEED, SCORE_SEED = 3, 100, 50, 4000
 LESSON_BANKS = ("square", "square", "landscape-3:2", "tall", "edit-square", "edit-landscape")
@@ -106,7 +108,16 @@ def train_lightning(options: argparse.Namespace) -> None:
         name = f"lightning-{steps}steps"
         part = lightning.lightning_part(_transformer(options), lessons, steps)
         trained = train(part, recipe, options.out / name)
-        lightning.save_lightning(trained, demo_qwen.TRAINED / f"{name}.safetensors")
+        lightning.save_lora(trained, demo_qwen.TRAINED / f"{name}.safetensors")
+
+
+def train_lora(options: argparse.Namespace) -> None:
+    """A user's LoRA: what is called red becomes green."""
+    recipe = _recipe(options)
+    lessons = colour_lora.draw_lessons(_vae(options), Prompts())
+    part = colour_lora.colour_part(_transformer(options), lessons)
+    trained = train(part, recipe, options.out / colour_lora.NAME)
+    lightning.save_lora(trained, demo_qwen.TRAINED / f"{colour_lora.NAME}.safetensors")
 
 
 def export(options: argparse.Namespace) -> None:
@@ -161,6 +172,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "autoencoder": train_autoencoder,
     "transformer": train_transformer,
     "lightning": train_lightning,
+    "lora": train_lora,
     "export": export,
     "score": score,
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from demo.judging import decibels, shares
-from demo.shapes import Scenes, Size, draw_scenes, paint
+from demo.shapes import Scenes, Size, draw_anywhere, paint
 from demo.sheets import write_sheet
 from demo.training import Part, Recipe
 from diffusers import AutoencoderKLQwenImage
@@ -75,14 +75,14 @@ def autoencoder_part(vae: AutoencoderKLQwenImage, recipe: Recipe) -> Part:
     """Encoder and decoder together."""
 
     def loss(step: int, draw: torch.Generator) -> torch.Tensor:
-        pictures, rims = _batch(step, recipe.steps, draw)
+        pictures, near = _batch(step, recipe.steps, draw)
         with torch.autocast("cpu", torch.bfloat16):
             mean, log_variance = encode(vae, pictures).float().chunk(2, 1)
             log_variance = log_variance.clamp(-12, 4)
             noise = torch.randn(mean.shape, generator=draw)
             made = decode(vae, mean + noise * (0.5 * log_variance).exp())
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        return _difference(made, pictures, rims) + KL_WEIGHT * divergence
+        return difference(made, pictures, near) + KL_WEIGHT * divergence
 
     return Part(vae, loss, _sheet)
 
@@ -95,13 +95,13 @@ def decoder_part(vae: AutoencoderKLQwenImage, recipe: Recipe) -> Part:
     spread = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1)
 
     def loss(step: int, draw: torch.Generator) -> torch.Tensor:
-        pictures, rims = _batch(recipe.steps, recipe.steps, draw)
+        pictures, near = _batch(recipe.steps, recipe.steps, draw)
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 mean = encode(vae, pictures).float().chunk(2, 1)[0]
             noise = torch.randn(mean.shape, generator=draw)
             made = decode(vae, mean + DECODER_NOISE * spread * noise)
-        return _difference(made, pictures, rims)
+        return difference(made, pictures, near)
 
     return Part(vae, loss, _sheet)
 
@@ -109,12 +109,12 @@ def decoder_part(vae: AutoencoderKLQwenImage, recipe: Recipe) -> Part:
 def _batch(step: int, steps: int, draw: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures and where their rims are."""
     if step < CROP_SHARE * steps:
-        scenes = draw_scenes(CROP_BATCH, SIZES[0], draw)
+        scenes = draw_anywhere(CROP_BATCH, SIZES[0], draw)
         pictures = _crops(paint(scenes, SIZES[0]), scenes, draw)
     else:
         size = SIZES[int(torch.randint(len(SIZES), (1,), generator=draw))]
-        pictures = paint(draw_scenes(WHOLE_BATCH, size, draw), size)
-    return pictures, _rims(pictures)
+        pictures = paint(draw_anywhere(WHOLE_BATCH, size, draw), size)
+    return pictures, rims(pictures)
 
 
 def _crops(pictures: torch.Tensor, scenes: Scenes, draw: torch.Generator) -> torch.Tensor:
@@ -131,7 +131,7 @@ def _crops(pictures: torch.Tensor, scenes: Scenes, draw: torch.Generator) -> tor
     return torch.stack([one[:, y : y + CROP, x : x + CROP] for one, y, x in corners])
 
 
-def _rims(pictures: torch.Tensor) -> torch.Tensor:
+def rims(pictures: torch.Tensor) -> torch.Tensor:
     """1 within RIM_REACH pixels of an edge, else 0: [n, 1, height, width]."""
     side = 2 * RIM_REACH + 1
     highest = F.max_pool2d(pictures, side, 1, RIM_REACH)
@@ -139,8 +139,9 @@ def _rims(pictures: torch.Tensor) -> torch.Tensor:
     return ((highest - lowest).amax(1, keepdim=True) > 0.1).float()
 
 
-def _difference(made: torch.Tensor, true: torch.Tensor, rims: torch.Tensor) -> torch.Tensor:
-    weight = 1 + RIM_WEIGHT * rims
+def difference(made: torch.Tensor, true: torch.Tensor, near: torch.Tensor) -> torch.Tensor:
+    """L1 and L2 of pictures [n, 3, height, width]; pixels near a rim count more."""
+    weight = 1 + RIM_WEIGHT * near
     off = (made - true).abs()
     return ((off + off.square()) * weight / weight.mean()).mean()
 
@@ -149,7 +150,7 @@ def measure_statistics(vae: AutoencoderKLQwenImage, draw: torch.Generator) -> No
     """Put mean and spread of each latent channel into the configuration, from 384 pictures."""
     with torch.no_grad(), single_frames():
         means = [
-            encode(vae, paint(draw_scenes(32, SIZES[0], draw), SIZES[0])).chunk(2, 1)[0]
+            encode(vae, paint(draw_anywhere(32, SIZES[0], draw), SIZES[0])).chunk(2, 1)[0]
             for _ in range(12)
         ]
     latents = torch.cat(means)
@@ -162,7 +163,7 @@ def measure_statistics(vae: AutoencoderKLQwenImage, draw: torch.Generator) -> No
 def reconstruction_scores(vae: AutoencoderKLQwenImage, count: int, size: Size, seed: int) -> str:
     """What is seen on reconstructions, and their distance to the truth, as a line of text."""
     draw = torch.Generator().manual_seed(seed)
-    scenes = draw_scenes(count, size, draw)
+    scenes = draw_anywhere(count, size, draw)
     pictures = paint(scenes, size)
     with torch.no_grad(), single_frames():
         means = [encode(vae, some).chunk(2, 1)[0] for some in pictures.split(8)]
@@ -173,7 +174,7 @@ def reconstruction_scores(vae: AutoencoderKLQwenImage, count: int, size: Size, s
 
 def _sheet(vae: AutoencoderKLQwenImage, folder: Path) -> str:
     draw = torch.Generator().manual_seed(1)
-    pictures = paint(draw_scenes(12, SIZES[0], draw), SIZES[0])
+    pictures = paint(draw_anywhere(12, SIZES[0], draw), SIZES[0])
     with single_frames():
         made = decode(vae, encode(vae, pictures).chunk(2, 1)[0])
     write_sheet([*pictures, *made], 12, folder / "sheet.png")

@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from demo.autoencoder import encode, single_frames
 from demo.shapes import (
-    ANYWHERE,
-    CENTRED,
     Scenes,
     Size,
-    draw_scenes,
+    draw_anywhere,
+    draw_centred,
     paint,
     same_colour,
 )
@@ -33,16 +32,19 @@ class Aspect:
     seen: Size | None
     """None: drawn from text."""
     groups: int
+    centred: bool = True
+    """Whether shapes lie where drawings have them, or anywhere."""
 
 
 # The pipeline brings what it edits to 128 * 128 pixels, both sides in multiples of 32.
 ASPECTS: Mapping[str, Aspect] = {
-    "small": Aspect((64, 64), (64, 64), 1500),
-    "edit-square": Aspect((128, 128), (128, 128), 1500),
-    "edit-landscape": Aspect((96, 128), (96, 160), 400),
-    "edit-portrait": Aspect((128, 96), (160, 96), 400),
-    "edit-wide": Aspect((64, 128), (96, 160), 150),
-    "edit-tall": Aspect((128, 64), (160, 96), 150),
+    "small": Aspect((64, 64), (64, 64), 1500, centred=False),
+    "edit-square": Aspect((128, 128), (128, 128), 1500, centred=False),
+    "edit-drawn": Aspect((128, 128), (128, 128), 500),
+    "edit-landscape": Aspect((96, 128), (96, 160), 400, centred=False),
+    "edit-portrait": Aspect((128, 96), (160, 96), 400, centred=False),
+    "edit-wide": Aspect((64, 128), (96, 160), 150, centred=False),
+    "edit-tall": Aspect((128, 64), (160, 96), 150, centred=False),
     "square": Aspect((128, 128), None, 250),
     "landscape-3:2": Aspect((96, 144), None, 50),
     "portrait-2:3": Aspect((144, 96), None, 50),
@@ -89,8 +91,8 @@ def _another(scenes: Scenes, name: str, count: int, draw: torch.Generator) -> Sc
 
 def build_bank(vae: AutoencoderKLQwenImage, aspect: Aspect, draw: torch.Generator) -> Bank:
     """Seconds to minutes: every scene of the aspect through the encoder."""
-    layout = ANYWHERE if aspect.seen else CENTRED
-    variants = vary(draw_scenes(aspect.groups, aspect.made, draw, layout), draw)
+    scenes = (draw_centred if aspect.centred else draw_anywhere)(aspect.groups, aspect.made, draw)
+    variants = vary(scenes, draw)
     made = torch.stack([_latents(vae, one, aspect.made, aspect.made) for one in variants], 1)
     if aspect.seen in (None, aspect.made):
         return Bank(aspect, variants, made, made if aspect.seen else None)
@@ -98,16 +100,12 @@ def build_bank(vae: AutoencoderKLQwenImage, aspect: Aspect, draw: torch.Generato
     return Bank(aspect, variants, made, torch.stack(seen, 1))
 
 
-@torch.no_grad()
 def _latents(
     vae: AutoencoderKLQwenImage, scenes: Scenes, painted: Size, size: Size
 ) -> torch.Tensor:
     chunks = torch.arange(len(scenes)).split(ENCODED_AT_ONCE)
-    with single_frames():
-        return torch.cat(
-            [encode_normalised(vae, _scaled(paint(scenes.part(some), painted), size))
-             for some in chunks]
-        ).half()  # fmt: skip
+    pictures = (_scaled(paint(scenes.part(some), painted), size) for some in chunks)
+    return torch.cat([encode_normalised(vae, some) for some in pictures]).half()
 
 
 def _scaled(pictures: torch.Tensor, size: Size) -> torch.Tensor:
@@ -116,13 +114,15 @@ def _scaled(pictures: torch.Tensor, size: Size) -> torch.Tensor:
     return F.interpolate(pictures, size, mode="bicubic", antialias=True).clamp(-1, 1)
 
 
+@torch.no_grad()
 def encode_normalised(vae: AutoencoderKLQwenImage, pictures: torch.Tensor) -> torch.Tensor:
     """Latents [n, tokens, 64] of pictures [n, 3, height, width] as the transformer sees them."""
     mean, spread = (
         torch.tensor(values).view(1, -1, 1, 1)
         for values in (vae.config.latents_mean, vae.config.latents_std)
     )
-    return pack((encode(vae, pictures).chunk(2, 1)[0] - mean) / spread)
+    with single_frames():
+        return pack((encode(vae, pictures).chunk(2, 1)[0] - mean) / spread)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:

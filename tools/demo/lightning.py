@@ -77,11 +77,16 @@ def _lesson(
     return Lesson(replace(batch, clean=latents), noise)
 
 
+def add_lora(model: QwenImageTransformer2DModel) -> None:
+    """Beside the model's own weights, which stay."""
+    model.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=LAYERS))
+
+
 def lightning_part(
     model: QwenImageTransformer2DModel, lessons: Sequence[Lesson], steps: int
 ) -> Part:
     """A LoRA beside `model`, whose own weights stay; `steps` are those of the preset."""
-    model.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=LAYERS))
+    add_lora(model)
     levels = noise_levels(steps)[:-1]
 
     def loss(step: int, draw: torch.Generator) -> torch.Tensor:
@@ -97,7 +102,7 @@ def lightning_part(
     return Part(model, loss, lambda average, folder: "")
 
 
-def save_lightning(model: QwenImageTransformer2DModel, path: Path) -> None:
+def save_lora(model: QwenImageTransformer2DModel, path: Path) -> None:
     """In Qwen-Image-Lightning's format, in half precision."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {}

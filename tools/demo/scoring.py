@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from demo.bank import vary
 from demo.captions import caption, held_out, instruction, label
 from demo.judging import look_at
-from demo.shapes import Scenes, Size, coverage, draw_scenes, paint
+from demo.shapes import Scenes, Size, coverage, draw_anywhere, paint
 
 from studio.families import QWEN_IMAGE
 
@@ -59,7 +59,7 @@ def image_trials(count: int, seed: int) -> list[Trial]:
         size = DRAWN_SIZES[number % len(DRAWN_SIZES)]
         draw, words = _sources(seed, number)
         while True:
-            scene = draw_scenes(1, size, draw)
+            scene = draw_anywhere(1, size, draw)
             text = caption(scene, 0, words)
             if held_out(text) and (" on " in text or "background" in text):
                 break
@@ -75,7 +75,7 @@ def edit_trials(count: int, seed: int) -> list[Trial]:
         asked = ATTRIBUTES[number % len(ATTRIBUTES)]
         draw, words = _sources(seed, number)
         while True:
-            before, recoloured, reshaped, regrounded = vary(draw_scenes(1, size, draw), draw)
+            before, recoloured, reshaped, regrounded = vary(draw_anywhere(1, size, draw), draw)
             after = {"colour": recoloured, "shape": reshaped, "background": regrounded}[asked]
             text = instruction(before, after, 0, words)
             if held_out(text, label(before, 0)):

@@ -42,35 +42,40 @@ class Scenes:
         return Scenes(*(value[chosen] for value in vars(self).values()))
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where shapes lie and how large they are."""
+# Where a drawing's shape lies is not said. A tiny network that has to choose makes a bit of each
+# place, so there is one, and two sizes; on the grid of its patches each patch is one of few.
+PATCH = 16
+RADII = (24, 32)
+"""Pixels."""
 
-    smallest: float
-    """Radius as a share of the shorter side: large enough to be told apart by eye."""
-    largest: float
-    off_centre: float
-    """Most that a shape's centre is away from the picture's, as a share of the side."""
-
-
-ANYWHERE = Layout(0.16, 0.30, 0.5)
-# What captions leave open is kept small: a tiny network cannot invent much at once.
-CENTRED = Layout(0.24, 0.30, 0.03)
+# Of pictures to be edited: large enough to be told apart by eye, as shares of the shorter side.
+SMALLEST, LARGEST = 0.16, 0.30
 
 
-def draw_scenes(count: int, size: Size, draw: torch.Generator, layout: Layout = ANYWHERE) -> Scenes:
-    """Random scenes whose shape lies within a picture of `size` and differs from its ground."""
+def draw_anywhere(count: int, size: Size, draw: torch.Generator) -> Scenes:
+    """Random scenes whose shape lies within a picture of `size`."""
+    radius = SMALLEST + (LARGEST - SMALLEST) * torch.rand(count, generator=draw)
+    room = [0.5 - radius * min(size) / side for side in size]
+    down, across = (0.5 + most * (2 * torch.rand(count, generator=draw) - 1) for most in room)
+    return Scenes(*draw_looks(count, draw), across, down, radius)
+
+
+def draw_centred(count: int, size: Size, draw: torch.Generator) -> Scenes:
+    """Random scenes as drawings are: in the middle, of two sizes."""
+    radius = torch.tensor(RADII)[torch.randint(len(RADII), (count,), generator=draw)]
+    down, across = (torch.full((count,), PATCH * (side // (2 * PATCH)) / side) for side in size)
+    return Scenes(*draw_looks(count, draw), across, down, radius / min(size))
+
+
+def draw_looks(
+    count: int, draw: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Colours, backgrounds that differ from them, and shapes."""
     colour = torch.randint(len(COLOURS), (count,), generator=draw)
     background = torch.randint(len(BACKGROUNDS), (count,), generator=draw)
     unseen = same_colour(colour, background)
     colour[unseen] = (colour[unseen] + 1) % len(COLOURS)
-    span = layout.largest - layout.smallest
-    radius = layout.smallest + span * torch.rand(count, generator=draw)
-    shorter = min(size)
-    room = [(0.5 - radius * shorter / side).clamp(max=layout.off_centre) for side in size]
-    down, across = (0.5 + most * (2 * torch.rand(count, generator=draw) - 1) for most in room)
-    shape = torch.randint(len(SHAPES), (count,), generator=draw)
-    return Scenes(colour, background, shape, across, down, radius)
+    return colour, background, torch.randint(len(SHAPES), (count,), generator=draw)
 
 
 def same_colour(colour: torch.Tensor, background: torch.Tensor) -> torch.Tensor:

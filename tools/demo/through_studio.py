@@ -17,10 +17,11 @@ from studio.weights import DEMO
 
 
 class StudioMaker:
-    """One mode with one preset on the demo weights of a home."""
+    """One mode with one preset on the demo weights of a home; `loras` as `FILE:STRENGTH`."""
 
     def __init__(self, home: Home, mode: str, preset: str) -> None:
         self._home, self._mode, self._preset = home, mode, preset
+        self.loras: tuple[str, ...] = ()
         self._engine = DiffusersEngine()
 
     def __call__(self, trial: Trial) -> torch.Tensor:
@@ -40,6 +41,7 @@ class StudioMaker:
             "seed": trial.seed,
             "preset": self._preset,
             "weights": DEMO,
+            "loras": list(self.loras),
         }
         if trial.source is None:
             return common | {"width": width, "height": height}

@@ -20,13 +20,15 @@ DRAWN_AT_ONCE, EDITED_AT_ONCE = 32, 20
 # Words are learned on small squares, which have a quarter of the tokens; outlines at full size.
 SMALL_SHARE, SMALL_BATCHES = 0.28, 2
 # Prompts that are left out, so that guidance has something to lead away from.
-UNPROMPTED = 0.1
+UNPROMPTED = 0.05
 # Tokens that hold the shape count as so many of the plain ones, which are far more.
 SHAPE_WEIGHT = 5.0
 SHAPE_SHARE = 0.25
 """Of the largest distance from the picture's median token."""
-# Noise levels: sigmoid of a normal distribution, a little towards noise.
+# Noise levels: sigmoid of a normal distribution, a little towards noise; and a share near pure
+# noise, where a prompt decides what a picture will be.
 LEVEL_MEAN, LEVEL_SPREAD = 0.5, 1.2
+NOISY_SHARE, NOISY_RANGE = 0.35, 0.2
 CAPTION_TRIES = 50
 
 
@@ -86,12 +88,19 @@ def flow_loss(
 ) -> torch.Tensor:
     """Squared error of the predicted velocity (rectified flow), the shape's tokens weighted."""
     clean, count = batch.clean, len(batch.clean)
-    level = torch.sigmoid(LEVEL_MEAN + LEVEL_SPREAD * torch.randn(count, generator=draw))
+    level = draw_levels(count, draw)
     noise = torch.randn(clean.shape, generator=draw)
     noisy = torch.lerp(clean, noise, level[:, None, None])
     error = (velocity(model, noisy, level, batch) - (noise - clean)).square().mean(-1)
     weight = shape_weight(clean)
     return (error * weight / weight.mean()).mean()
+
+
+def draw_levels(count: int, draw: torch.Generator) -> torch.Tensor:
+    """Noise levels [count] in 0 … 1."""
+    usual = torch.sigmoid(LEVEL_MEAN + LEVEL_SPREAD * torch.randn(count, generator=draw))
+    noisy = 1 - NOISY_RANGE * torch.rand(count, generator=draw) ** 1.5
+    return torch.where(torch.rand(count, generator=draw) < NOISY_SHARE, noisy, usual)
 
 
 def velocity(
