@@ -23,13 +23,10 @@ from studio.planning import plan_request
 from studio.preflight import preflight
 from studio.preflight_summary import preflight_as_json, preflight_as_text
 from studio.request import read_request, with_seed
-from studio.studio import open_studio
+from studio.studio import COMMAND_LINE, open_studio
 
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 """What `add_subparsers` returns."""
-
-OWNER = "command-line"
-"""Owns the jobs made here: no cookie of a page can have this value."""
 
 _ENDINGS = {"image": ".png", "video": ".mp4"}
 
@@ -103,13 +100,13 @@ def _prediction(home: Home, plan: Plan) -> Prediction | None:
 
 def _run(home: Home, mode: Mode, raw: Mapping[str, object], target: Path | None) -> int:
     studio = open_studio(home)
-    job = studio.submit(OWNER, mode.id, raw)
+    job = studio.submit(COMMAND_LINE, mode.id, raw)
     try:
         with ProgressLine(sys.stderr) as line:
             job = studio.runner.run_one(job.id, line)
     except KeyboardInterrupt:
         # A job that still waited for its turn must not be left for somebody else to run.
-        studio.runner.cancel(OWNER, job.id)
+        studio.runner.cancel(COMMAND_LINE, job.id)
         raise
     _tell(job)
     paths = [home.root / output for output in job.outputs]

@@ -59,6 +59,14 @@ class MissingWeights(StudioError):
     """A file that the mode needs is not on this machine."""
 
 
+class NotFound(StudioError):
+    """What is asked for is unknown, another owner's, or gone: nobody can tell which."""
+
+
+class NotAllowed(StudioError):
+    """Whoever asks may not have this done, or does not say who asks."""
+
+
 class FetchFailed(StudioError):
     """A file could not be brought here from the Hub; what has arrived of it is kept."""
 

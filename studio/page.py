@@ -124,7 +124,7 @@ def launch_page(
         quiet=True,
         # Skips Gradio's own look at the page, which ends the start where that takes three seconds.
         _frontend=False,
-        **_as_served(studio, engine, strangers, framed),
+        **_as_served(studio, engine, strangers, framed, alone=not strangers and auth is None),
     )
     return [local, *([public] if public else [])]
 
@@ -145,7 +145,7 @@ def page_app(
 
 
 def _as_served(
-    studio: Studio, engine: str, strangers: bool, framed: bool = False
+    studio: Studio, engine: str, strangers: bool, framed: bool = False, alone: bool = False
 ) -> dict[str, Any]:
     """What both ways to serve the page have in common."""
     routes = PageRoutes(
@@ -157,6 +157,7 @@ def _as_served(
         ],
         around=[Middleware(OwnUploads, uploads=studio.uploads)],
         framed=framed,
+        alone=alone,
     )
     return {
         "theme": build_theme(),

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from studio.errors import BadInput, StudioError
+from studio.errors import NotAllowed, StudioError
 from studio.fields import (
     ChoiceControl,
     Field,
@@ -17,14 +17,9 @@ from studio.fields import (
 )
 from studio.jobs import Job
 from studio.modes import Mode
-from studio.page_routes import owner_of
+from studio.page_owner import NO_OWNER, owner_of
 from studio.page_values import not_uploaded, paths_in, safe_values
 from studio.studio import Studio
-
-NO_OWNER = (
-    "Your browser sent no cookie, so nobody could find the result again:"
-    " allow cookies for this page and load it again."
-)
 
 
 def queue_request(
@@ -34,9 +29,9 @@ def queue_request(
 
     Raises BadInput or MissingWeights, and then nothing is queued.
     """
-    owner = owner_of(request.cookies)
+    owner = owner_of(request)
     if owner is None:
-        raise BadInput(NO_OWNER)
+        raise NotAllowed(NO_OWNER)
     if studio.visits is not None:
         studio.visits.keep(owner)
     values = safe_values(mode, raw, studio.home)

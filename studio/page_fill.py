@@ -15,7 +15,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from studio import disk
-from studio.errors import BadInput, StudioError
+from studio.errors import BadInput, NotAllowed, StudioError
 from studio.examples import FOLDER, examples
 from studio.fields import Field, LoraChoice, LoraControl, MediaControl, NumberControl
 from studio.gallery import Gallery
@@ -24,11 +24,10 @@ from studio.inputs import InputFile, input_path
 from studio.jobs import CancelOutcome, Item, Job
 from studio.media_clips import last_frame
 from studio.modes import MODES, Mode
-from studio.page_api import NO_OWNER
 from studio.page_forms import PAGE_EVENT, Form, element_id
 from studio.page_gallery_routes import GONE, restored_view
 from studio.page_job import CANCELLED
-from studio.page_routes import owner_of
+from studio.page_owner import NO_OWNER, owner_of
 from studio.page_values import paths_in
 from studio.restore import Restored, restore, wish_from_json, wish_of_job
 from studio.send_to import Target, targets_of
@@ -69,9 +68,9 @@ def _filler(studio: Studio, gallery: Gallery, mode: Mode) -> Callable[..., list[
 
     def fill(request: gr.Request, asked: object) -> list[object]:
         try:
-            owner = owner_of(request.cookies)
+            owner = owner_of(request)
             if owner is None or not isinstance(asked, Mapping):
-                raise BadInput(NO_OWNER)
+                raise NotAllowed(NO_OWNER)
             values = _asked_for(studio, gallery, owner, mode, asked)
             for path in paths_in([one for one in values if isinstance(one, list | dict)]):
                 studio.uploads.note(owner, path)

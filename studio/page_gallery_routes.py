@@ -21,8 +21,9 @@ from studio.gallery import Gallery, Made
 from studio.inputs import display_name
 from studio.jobs import Job
 from studio.modes import MODES
+from studio.page_answers import answer, foreign, not_found, refused, send_file
 from studio.page_job import row_view
-from studio.page_routes import answer, foreign, is_same_origin, not_found, owner_of, send_file
+from studio.page_owner import is_same_origin, owner_of
 from studio.recipe_read import read_recipe
 from studio.restore import Restored, Wish, restore, wish_of_file, wish_to_json
 from studio.studio import Studio
@@ -62,7 +63,7 @@ class GalleryRoutes:
 
     def list_made(self, request: Request) -> Response:
         """The owner's files, newest first; `?mode=`, `?text=`, and `?before=` with a `next`."""
-        owner = owner_of(request.cookies)
+        owner = owner_of(request)
         if owner is None:
             return answer({"items": [], "next": None})
         query = request.query_params
@@ -72,7 +73,7 @@ class GalleryRoutes:
         return answer({"items": [made_view(made) for made in page.items], "next": page.next})
 
     async def poster(self, request: Request) -> Response:
-        owner = owner_of(request.cookies)
+        owner = owner_of(request)
         if owner is None:
             return not_found(GONE)
         find = partial(self._gallery.poster, owner, *_place(request))
@@ -113,7 +114,7 @@ class GalleryRoutes:
         """
         if not is_same_origin(request.headers):
             return foreign()
-        owner = owner_of(request.cookies)
+        owner = owner_of(request)
         if owner is None:
             return not_found("Allow cookies for this page and load it again.")
         name = display_name(request.query_params.get("name", ""))
@@ -122,24 +123,24 @@ class GalleryRoutes:
         try:
             with disk.disk_errors(scratch, BadInput), disk.partial_file(scratch) as path:
                 if not await _receive(request, path):
-                    return answer({"error": f"'{name}' is too large to carry a recipe."}, 413)
+                    return refused(BadInput(f"'{name}' is too large to carry a recipe."), 413)
                 wish = await self._in_thread(partial(_wish, path, mode))
                 restored = await self._in_thread(partial(self._restored, owner, wish))
         except BadInput as error:
-            return answer({"error": str(error).replace(path.name, name)}, 422)
+            return refused(BadInput(str(error).replace(path.name, name)), 422)
         return answer({**restored_view(restored), "wish": wish_to_json(wish)})
 
     def _restored(self, owner: str, wish: Wish) -> Restored:
         return restore(self._studio.home, partial(self._gallery.owns_input, owner), wish)
 
     def _job(self, request: Request) -> Job | None:
-        owner = owner_of(request.cookies)
+        owner = owner_of(request)
         return self._studio.table.get_for(owner, request.path_params["job_id"]) if owner else None
 
     def _change(self, request: Request, change: Callable[[str, str, int], bool]) -> Response:
         if not is_same_origin(request.headers):
             return foreign()
-        owner = owner_of(request.cookies)
+        owner = owner_of(request)
         if owner is None or not change(owner, *_place(request)):
             return not_found(GONE)
         return answer({})

@@ -7,7 +7,7 @@ route of ours for another try; the job's call is then made in the context of tha
 import gradio as gr
 
 from studio.page_forms import PAGE_EVENT
-from studio.page_routes import owner_of
+from studio.page_owner import owner_of
 from studio.zero_visits import Visits
 
 
@@ -16,7 +16,7 @@ def connect_visit(visits: Visits) -> None:
     button = gr.Button("Visit", elem_id="gpu-visit", visible="hidden")
 
     def visit(request: gr.Request) -> None:
-        owner = owner_of(request.cookies)
+        owner = owner_of(request)
         if owner is not None:
             visits.keep(owner)
 

@@ -12,12 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from studio.errors import BadInput
+from studio.errors import BadInput, NotAllowed
 from studio.fetching import FetchStatus
 from studio.modes import Mode
 from studio.needs import choose_variant, every_model_for, model_settings, models_for, variants_of
+from studio.page_answers import answer, foreign, refused
 from studio.page_models import fetch_view, machine_view, modes_view
-from studio.page_routes import answer, foreign, is_same_origin, owner_of
+from studio.page_owner import is_same_origin, owner_of
 from studio.preflight import preflight
 from studio.registry import Variant
 from studio.request import mode_called
@@ -94,8 +95,8 @@ class ModelsRoutes:
             return _closed()
         if not is_same_origin(request.headers):
             return foreign()
-        if owner_of(request.cookies) is None:
-            return answer({"error": NO_COOKIE}, 403)
+        if owner_of(request) is None:
+            return refused(NotAllowed(NO_COOKIE), 403)
         return None
 
     def _changed(self, change: Callable[[], FetchStatus | None]) -> Response:
@@ -135,4 +136,4 @@ def _order(body: bytes) -> Mapping[str, object]:
 
 
 def _closed() -> Response:
-    return answer({"error": CLOSED}, 403)
+    return refused(NotAllowed(CLOSED), 403)

@@ -1,116 +1,28 @@
 """What the page fetches of jobs: their state, results and previews, each only for its owner."""
 
-import json
-import re
-import secrets
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import get_args
-from urllib.parse import urlsplit
+from collections.abc import Sequence
+from typing import cast, get_args
 
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.errors import BadInput, StudioError
 from studio.inputs import input_path, stored_input
 from studio.jobs import CancelOutcome, Job
 from studio.jobs_queue import Direction
+from studio.page_answers import UNSTORED, answer, foreign, not_found, refused, send_file
 from studio.page_job import CANCELLED, job_view, row_view
+from studio.page_owner import KnownOwner, is_same_origin, owner_of
 from studio.studio import Studio
-
-OWNER_COOKIE = "aio_owner"
-_OWNER = re.compile(r"[A-Za-z0-9_-]{43}")
-"""What `secrets.token_urlsafe(32)` gives."""
-
-_KEPT_SECONDS = 400 * 24 * 3600
-"""The longest that browsers keep a cookie; every visit starts it anew."""
-
-_FIRST_PATHS = ("/", "/config")
-"""What a browser, and what gradio_client, asks for first. Only there is an owner made up: answers
-to requests sent without cookies (a manifest, a font) would replace the owner's."""
 
 PAGE_OF_JOBS = 20
 """Jobs in one answer of `/jobs`."""
 
 MOST_LIVE = 200
 """Waiting jobs that are listed with the newest ones however old they are."""
-
-MEDIA_TYPES: Mapping[str, str] = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".webp": "image/webp",
-    ".gif": "image/gif",
-    ".bmp": "image/bmp",
-    ".avif": "image/avif",
-    ".wav": "audio/wav",
-    ".mp3": "audio/mpeg",
-    ".m4a": "audio/mp4",
-    ".flac": "audio/flac",
-    ".ogg": "audio/ogg",
-    ".opus": "audio/ogg",
-    ".mp4": "video/mp4",
-    ".m4v": "video/mp4",
-    ".mov": "video/quicktime",
-    ".webm": "video/webm",
-}
-"""What is shown by a browser; anything else is only downloaded."""
-
-
-def owner_of(cookies: Mapping[str, str]) -> str | None:
-    """Whose request it is; None where there is no cookie of ours."""
-    owner = cookies.get(OWNER_COOKIE, "")
-    return owner if _OWNER.fullmatch(owner) else None
-
-
-class OwnerCookie:
-    """ASGI middleware that gives every new visitor an owner of their own."""
-
-    def __init__(self, app: ASGIApp, framed: bool = False) -> None:
-        self._app = app
-        self._framed = framed
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in _FIRST_PATHS:
-            await self._app(scope, receive, send)
-            return
-        cookie = _owner_cookie(Request(scope), self._framed)
-
-        async def send_with_cookie(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).append("set-cookie", cookie)
-            await send(message)
-
-        await self._app(scope, receive, send_with_cookie)
-
-
-def _owner_cookie(request: Request, framed: bool) -> str:
-    """`framed`: the page is shown in a frame of another site, where browsers keep cookies away
-    that are `Lax`. One that is `Partitioned` is known only within frames of that same site.
-    """
-    owner = owner_of(request.cookies) or secrets.token_urlsafe(32)
-    forwarded = request.headers.get("x-forwarded-proto", "").split(",")[0].strip()
-    secure = "https" in (request.url.scheme, forwarded)
-    site = "None; Secure; Partitioned" if framed and secure else "Lax" + "; Secure" * secure
-    attributes = f"Max-Age={_KEPT_SECONDS}; Path=/; HttpOnly; SameSite={site}"
-    return f"{OWNER_COOKIE}={owner}; {attributes}"
-
-
-def is_same_origin(headers: Mapping[str, str]) -> bool:
-    """Whether a request that changes something comes from this page, or from no page at all.
-
-    Browsers leave `Sec-Fetch-Site` out on plain HTTP beyond localhost, hence the look at `Origin`.
-    """
-    site = headers.get("sec-fetch-site")
-    if site:
-        return site in ("same-origin", "none")
-    origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host")
 
 
 class PageRoutes:
@@ -123,10 +35,10 @@ class PageRoutes:
         more: Sequence[Route] = (),
         around: Sequence[Middleware] = (),
         framed: bool = False,
+        alone: bool = False,
     ) -> None:
-        """`around` goes around all routes, Gradio's too. `framed` as in `Host`."""
-        self._around = around
-        self._framed = framed
+        """`around` goes around all routes, Gradio's too. `framed`, `alone` as in `KnownOwner`."""
+        self._around = [Middleware(KnownOwner, alone=alone, framed=framed), *around]
         self._studio = studio
         self._tell_details = tell_details
         self._more = more
@@ -135,7 +47,7 @@ class PageRoutes:
         """What `launch(app_kwargs=…)` takes; routes given there come before Gradio's own."""
         return {
             "routes": self.routes(),
-            "middleware": [Middleware(OwnerCookie, framed=self._framed), *self._around],
+            "middleware": self._around,
             "exception_handlers": {StudioError: _refuse},
         }
 
@@ -157,7 +69,7 @@ class PageRoutes:
 
         `next` is the id to ask for the page after this one with, None on the last.
         """
-        owner = owner_of(request.cookies)
+        owner = owner_of(request)
         if owner is None:
             return answer({"jobs": [], "next": None})
         table = self._studio.table
@@ -181,7 +93,7 @@ class PageRoutes:
     def cancel(self, request: Request) -> Response:
         if not is_same_origin(request.headers):
             return foreign()
-        owner = owner_of(request.cookies)
+        owner = owner_of(request)
         if owner is None:
             return not_found()
         outcome = self._studio.runner.cancel(owner, request.path_params["job_id"])
@@ -242,10 +154,10 @@ class PageRoutes:
         jpeg = self._studio.runner.latest_preview(job.id) if job else None
         if jpeg is None:
             return not_found()
-        return Response(jpeg, media_type="image/jpeg", headers=_UNSTORED)
+        return Response(jpeg, media_type="image/jpeg", headers=UNSTORED)
 
     def _job(self, request: Request) -> Job | None:
-        owner = owner_of(request.cookies)
+        owner = owner_of(request)
         return self._studio.table.get_for(owner, request.path_params["job_id"]) if owner else None
 
     def _view(self, job: Job) -> dict[str, object]:
@@ -259,36 +171,5 @@ class PageRoutes:
         return job_view(job, position, preview, time.time(), self._tell_details, gone, memory)
 
 
-_SAFE = {"X-Content-Type-Options": "nosniff"}
-_UNSTORED = {**_SAFE, "Cache-Control": "no-store"}
-
-
-def answer(value: object, status: int = 200) -> Response:
-    """JSON that no cache keeps. In ASCII: a file's name may hold what UTF-8 cannot."""
-    return Response(json.dumps(value), status, _UNSTORED, "application/json")
-
-
-def not_found(sentence: str = CANCELLED[CancelOutcome.UNKNOWN]) -> Response:
-    """What is unknown, another owner's, or gone."""
-    return answer({"error": sentence}, 404)
-
-
-def foreign() -> Response:
-    """To a request that `is_same_origin` is not content with."""
-    return answer({"error": "Another page has asked for this; do it on the studio's page."}, 403)
-
-
 def _refuse(request: Request, error: Exception) -> Response:
-    return answer({"error": str(error)}, 409)
-
-
-def send_file(path: Path, name: str, download: bool) -> Response:
-    """The file, in ranges where asked, which videos are; only its owner's browser keeps a copy."""
-    kind = MEDIA_TYPES.get(path.suffix.lower())
-    return FileResponse(
-        path,
-        media_type=kind or "application/octet-stream",
-        filename=name,
-        content_disposition_type="inline" if kind and not download else "attachment",
-        headers={**_SAFE, "Cache-Control": "private, max-age=3600"},
-    )
+    return refused(cast(StudioError, error), 409)

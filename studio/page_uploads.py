@@ -12,7 +12,8 @@ from starlette.status import HTTP_507_INSUFFICIENT_STORAGE
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.disk import explain
-from studio.page_routes import not_found, owner_of
+from studio.page_answers import not_found
+from studio.page_owner import owner_of
 from studio.page_values import is_upload
 from studio.uploads import Uploads
 
@@ -31,7 +32,7 @@ class OwnUploads:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            owner = owner_of(Request(scope).cookies)
+            owner = owner_of(Request(scope))
             if scope["path"].endswith("/upload"):
                 await self._upload(owner, scope, receive, send)
                 return

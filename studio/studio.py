@@ -15,6 +15,10 @@ from studio.submission import submit
 from studio.uploads import Uploads
 from studio.zero_visits import Visits
 
+COMMAND_LINE = "command-line"
+"""Owns the jobs of whoever works on this machine beside the page: no cookie and no key can have
+this value."""
+
 
 @dataclass(frozen=True)
 class Studio:

@@ -1,7 +1,6 @@
 """The page over HTTP: a real server, its routes, endpoints and start."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -57,39 +56,6 @@ def wait_for(client, job_id, *states, seconds=20):
             return job
         time.sleep(0.02)
     raise AssertionError(f"The job is still {job['state']}.")
-
-
-# The owner's cookie
-
-
-def test_owner_cookie_is_set_on_the_first_page_and_kept(server):
-    with httpx.Client(base_url=server.url) as client:
-        first = client.get("/").headers["set-cookie"]
-        again = client.get("/").headers["set-cookie"]
-    owner = re.fullmatch(
-        r"aio_owner=([\w-]{43}); Max-Age=34560000; Path=/; HttpOnly; SameSite=Lax", first
-    )
-    assert owner
-    assert f"aio_owner={owner[1]};" in again
-
-
-def test_owner_cookie_is_secure_behind_https(server):
-    answer = httpx.get(server.url, headers={"X-Forwarded-Proto": "https"})
-    assert answer.headers["set-cookie"].endswith("; Secure")
-
-
-def test_owner_cookie_that_is_not_ours_is_replaced(server):
-    answer = httpx.get(server.url, headers={"Cookie": 'broken="; aio_owner=short'})
-    assert "aio_owner=short" not in answer.headers["set-cookie"]
-
-
-def test_owner_cookie_is_left_alone_beside_the_page(server):
-    assert "set-cookie" not in httpx.get(f"{server.url}/jobs").headers
-
-
-def test_generate_without_a_cookie_is_refused(server):
-    with httpx.Client(base_url=server.url) as client:
-        assert "allow cookies" in call(client, "photo", prompt="a cat").text
 
 
 # Endpoints

@@ -138,11 +138,13 @@ def test_gallery_of_others_looks_unknown(server, visitor):
 
 def test_nothing_is_told_or_changed_without_a_cookie(server, visitor):
     job_id = make(visitor)
-    assert httpx.get(f"{server.url}/gallery").json() == {"items": [], "next": None}
-    assert httpx.get(f"{server.url}/gallery/{job_id}/0/poster").status_code == 404
-    for act in ("delete", "undo", "again"):
-        assert httpx.post(f"{server.url}/gallery/{job_id}/0/{act}").status_code == 404
-    assert httpx.post(f"{server.url}/recipe", content=b"x").status_code == 404
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    with httpx.Client(base_url=server.url, headers=headers) as client:
+        assert client.get("/gallery").json() == {"items": [], "next": None}
+        assert client.get(f"/gallery/{job_id}/0/poster").status_code == 404
+        for act in ("delete", "undo", "again"):
+            assert client.post(f"/gallery/{job_id}/0/{act}").status_code == 404
+        assert client.post("/recipe", content=b"x").status_code == 404
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Origin": "null"}])

@@ -209,7 +209,8 @@ CHANGES = ("/fetch", "/fetch/again", "/fetch/cancel", "/unload")
 def test_another_page_changes_nothing(server, visitor, path):
     foreign = visitor.post(path, json=PHOTO, headers={"Origin": "https://example.com"})
     assert foreign.status_code == 403
-    unknown = httpx.post(f"{server.url}{path}", json=PHOTO)
+    same_page = {"Sec-Fetch-Site": "same-origin"}
+    unknown = httpx.post(f"{server.url}{path}", json=PHOTO, headers=same_page)
     assert unknown.status_code == 403 and "cookie" in unknown.json()["error"]
     assert server.studio.fetching.status is None
 
