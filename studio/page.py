@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from studio.errors import BadInput, StudioError
 from studio.inputs import MAX_UPLOAD_BYTES
 from studio.modes import MODES, Mode
-from studio.page_api import add_endpoint, queue_request
+from studio.page_api import add_endpoints, has_mcp, queue_request
 from studio.page_carry import connect_carry
 from studio.page_fill import connect_fill
 from studio.page_forms import (
@@ -95,8 +95,7 @@ def build_page(studio: Studio, engine: str = "", strangers: bool = False) -> gr.
         connect_refresh(page, studio, forms)
         if studio.visits is not None:
             connect_visit(studio.visits)
-        for mode in MODES.values():
-            add_endpoint(studio, engine, mode)
+        add_endpoints(studio, engine)
     return page
 
 
@@ -169,6 +168,7 @@ def _as_served(
         "run_history": False,
         "enable_monitoring": False,
         "ssr_mode": False,
+        "mcp_server": has_mcp(),
     }
 
 

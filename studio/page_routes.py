@@ -48,7 +48,11 @@ class PageRoutes:
         return {
             "routes": self.routes(),
             "middleware": self._around,
-            "exception_handlers": {StudioError: _refuse},
+            "exception_handlers": {
+                StudioError: _refuse,
+                TypeError: _refuse_arguments,
+                KeyError: _refuse_arguments,
+            },
         }
 
     def routes(self) -> list[Route]:
@@ -173,3 +177,15 @@ class PageRoutes:
 
 def _refuse(request: Request, error: Exception) -> Response:
     return refused(cast(StudioError, error), 409)
+
+
+def _refuse_arguments(request: Request, error: Exception) -> Response:
+    """Gradio's route for values by name fails at a wrong name; any other error is one of ours."""
+    _, named, endpoint = request.url.path.partition("/gradio_api/call/v2/")
+    if not named:
+        raise error
+    if isinstance(error, KeyError):
+        return not_found(f"There is no endpoint '{endpoint}'.")
+    # What comes after it is about Gradio's own pages.
+    sentence = str(error).partition(". Please")[0].rstrip(".")
+    return refused(BadInput(f"{sentence}: see /gradio_api/info for what '{endpoint}' takes."), 422)

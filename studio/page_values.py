@@ -32,15 +32,16 @@ def form_values(mode: Mode, values: Sequence[object]) -> Raw:
     return {**acting, "weights": next(waiting)}
 
 
-def safe_values(mode: Mode, raw: Mapping[str, object], home: Home) -> Raw:
+def safe_values(mode: Mode, raw: Mapping[str, object], home: Home, own_files: bool = False) -> Raw:
     """The same with media as paths of uploaded files and LoRAs as names in the LoRA folder.
 
-    A client may send anything. Raises BadInput, naming the control, for any other file.
+    A client may send anything. Raises BadInput, naming the control, for any other file; with
+    `own_files`, for one whose files these are, media may lie anywhere.
     """
     safe = dict(raw)
     for field in mode.fields:
         if isinstance(field, MediaControl):
-            safe[field.name] = _uploads(field, raw.get(field.name))
+            safe[field.name] = _uploads(field, raw.get(field.name), own_files)
         if isinstance(field, LoraControl):
             safe[field.name] = _listed_loras(field, raw.get(field.name), home)
     return safe
@@ -73,9 +74,9 @@ def _listed_loras(field: LoraControl, value: object, home: Home) -> tuple[LoraCh
     return chosen
 
 
-def _uploads(field: MediaControl, value: object) -> list[str]:
+def _uploads(field: MediaControl, value: object, own_files: bool) -> list[str]:
     paths = list(paths_in(value))
-    if not all(map(is_upload, paths)):
+    if not all(is_upload(path) or (own_files and Path(path).is_absolute()) for path in paths):
         raise not_uploaded(field)
     return paths
 
