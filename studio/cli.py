@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from studio import __version__, doctor
+from studio.cli_batch import add_batch_command
 from studio.cli_comfy import add_comfy_command
 from studio.cli_models import add_models_commands
 from studio.cli_run import Commands, add_mode_command
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_recipe(commands)
     _add_doctor(commands)
     add_models_commands(commands)
+    add_batch_command(commands)
     add_comfy_command(commands)
     for mode in MODES.values():
         add_mode_command(commands, mode)

@@ -23,7 +23,7 @@ from studio.planning import plan_request
 from studio.preflight import preflight
 from studio.preflight_summary import preflight_as_json, preflight_as_text
 from studio.request import read_request, with_seed
-from studio.studio import COMMAND_LINE, open_studio
+from studio.studio import COMMAND_LINE, Studio, open_studio
 
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 """What `add_subparsers` returns."""
@@ -36,10 +36,9 @@ def add_mode_command(commands: Commands, mode: Mode) -> None:
     parser = commands.add_parser(mode.id, help=mode.does, description=f"{mode.does}.")
     add_flags(parser, mode)
     parser.add_argument("--weights", help="which weights run it; 'demo' for the demo weights")
-    preferred = os.environ.get("AIO_ENGINE")
     parser.add_argument(
         "--engine",
-        default=preferred if preferred in mode.engines else None,
+        default=preferred_engine(mode),
         help=f"which engine runs it: {', '.join(mode.engines)}; AIO_ENGINE where it can",
     )
     parser.add_argument("--home", help="the studio's folder; AIO_HOME, else ~/aio-studio")
@@ -47,6 +46,12 @@ def add_mode_command(commands: Commands, mode: Mode) -> None:
     parser.add_argument("--json", action="store_true", help="with --dry-run: as JSON")
     parser.add_argument("-o", "--output", type=Path, help="also put the result there")
     parser.set_defaults(run=lambda options: run_mode(mode, options))
+
+
+def preferred_engine(mode: Mode) -> str | None:
+    """What AIO_ENGINE names, where it can run the mode."""
+    preferred = os.environ.get("AIO_ENGINE")
+    return preferred if preferred in mode.engines else None
 
 
 def run_mode(mode: Mode, options: argparse.Namespace) -> int:
@@ -60,7 +65,7 @@ def run_mode(mode: Mode, options: argparse.Namespace) -> int:
         return _show_plan(mode, home, raw, options.json)
     if options.json:
         raise BadInput("The option --json goes with --dry-run.")
-    target = _checked_target(mode, options.output, len(raw.get(mode.batch or "") or [0]))
+    target = checked_target(mode, options.output, len(raw.get(mode.batch or "") or [0]))
     return _run(home, mode, raw, target)
 
 
@@ -100,24 +105,35 @@ def _prediction(home: Home, plan: Plan) -> Prediction | None:
 
 def _run(home: Home, mode: Mode, raw: Mapping[str, object], target: Path | None) -> int:
     studio = open_studio(home)
-    job = studio.submit(COMMAND_LINE, mode.id, raw)
-    try:
-        with ProgressLine(sys.stderr) as line:
-            job = studio.runner.run_one(job.id, line)
-    except KeyboardInterrupt:
-        # A job that still waited for its turn must not be left for somebody else to run.
-        studio.runner.cancel(COMMAND_LINE, job.id)
-        raise
-    _tell(job)
-    paths = [home.root / output for output in job.outputs]
-    if target is not None:
-        paths = [_copy(path, target) for path in paths]
+    job = run_job(studio, studio.submit(COMMAND_LINE, mode.id, raw))
+    tell(job)
+    paths = written_results(home, job, target)
     sys.stdout.write("".join(f"{path}\n" for path in paths))
     complete = job.state == "done" and not job.failed_items
     return 0 if complete else 1
 
 
-def _tell(job: Job) -> None:
+def run_job(studio: Studio, job: Job) -> Job:
+    """Runs a queued job, with its progress on standard error, and returns it when it is over."""
+    try:
+        with ProgressLine(sys.stderr) as line:
+            return studio.runner.run_one(job.id, line)
+    except KeyboardInterrupt:
+        # A job that still waited for its turn must not be left for somebody else to run.
+        studio.runner.cancel(COMMAND_LINE, job.id)
+        raise
+
+
+def written_results(home: Home, job: Job, target: Path | None) -> list[Path]:
+    """Where the job's results are, after they were copied to `target`, where one is given.
+
+    A result that was deleted since counts as the copy that was made of it.
+    """
+    paths = [home.root / output for output in job.outputs]
+    return [_copy(path, target) for path in paths] if target is not None else paths
+
+
+def tell(job: Job) -> None:
     """What is to be said of the job beside its files."""
     lines = list(job.notes)
     lines += [
@@ -129,7 +145,7 @@ def _tell(job: Job) -> None:
     sys.stderr.write("".join(f"{line}\n" for line in dict.fromkeys(lines)))
 
 
-def _checked_target(mode: Mode, target: Path | None, count: int) -> Path | None:
+def checked_target(mode: Mode, target: Path | None, count: int) -> Path | None:
     """Raises BadInput, before anything runs, where the results could not be put there."""
     if target is None or target.is_dir():
         return target
@@ -144,4 +160,5 @@ def _checked_target(mode: Mode, target: Path | None, count: int) -> Path | None:
 
 
 def _copy(path: Path, target: Path) -> Path:
-    return copy_to(path, target / path.name if target.is_dir() else target)
+    copy = target / path.name if target.is_dir() else target
+    return copy if copy.is_file() and not path.is_file() else copy_to(path, copy)

@@ -113,12 +113,19 @@ def refused(said, folder):
     assert said.startswith("BadInput Length must be between 0.3 and 30 seconds")
 
 
+def batched(said, folder):
+    last = json.loads(said)
+    assert (last["line"], last["state"]) == (2, "done") and a_picture(last["files"][0])
+    assert a_picture(folder / "circle.png")
+
+
 CAME = {
     "Submit, wait, download": downloaded,
     "Whose jobs": owned,
     "Files in": uploaded,
     "curl": fetched,
     "MCP": told_by_mcp,
+    "Many jobs from a file": batched,
     "Errors": refused,
 }
 """What must have come of the examples below a heading, by the last line that they say."""
