@@ -4,8 +4,9 @@ A form only hands its values over and gets a job's id back. What becomes of the 
 from `page_routes` by the page's script, so nothing is lost when the page is closed.
 """
 
+import sys
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, redirect_stdout
 from functools import partial
 from typing import Any
 
@@ -114,17 +115,19 @@ def launch_page(
     """Serves the page and returns its addresses at once. `strangers`: others than the owner of the
     machine can open it, so nothing on it tells of the machine. `framed` as in `Host`.
     """
-    _, local, public = page.launch(
-        server_name=host,
-        server_port=port,
-        share=share,
-        auth=auth,
-        prevent_thread_lock=True,
-        quiet=True,
-        # Skips Gradio's own look at the page, which ends the start where that takes three seconds.
-        _frontend=False,
-        **_as_served(studio, engine, strangers, framed, alone=not strangers and auth is None),
-    )
+    # Gradio says where the MCP tools are, quiet or not; standard output is for our own lines.
+    with redirect_stdout(sys.stderr):
+        _, local, public = page.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            auth=auth,
+            prevent_thread_lock=True,
+            quiet=True,
+            # Skips Gradio's own look at the page, which ends the start if it takes three seconds.
+            _frontend=False,
+            **_as_served(studio, engine, strangers, framed, alone=not strangers and auth is None),
+        )
     return [local, *([public] if public else [])]
 
 
