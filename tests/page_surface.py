@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+from starlette.routing import Mount
 
 
 def routes(page: Any, before: str = "") -> Iterator[tuple[str, str]]:
@@ -12,6 +13,11 @@ def routes(page: Any, before: str = "") -> Iterator[tuple[str, str]]:
         router = getattr(route, "original_router", None)
         if router is not None:
             yield from routes(router, before + route.include_context.prefix)
+            continue
+        if isinstance(route, Mount):
+            inside = list(routes(route, before + route.path))
+            # An application that has no routes of its own answers at the place itself.
+            yield from inside or [(method, f"{before}{route.path}/") for method in ("GET", "POST")]
             continue
         for method in sorted(route.methods or ("GET",)):
             yield method, before + route.path

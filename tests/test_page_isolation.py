@@ -74,11 +74,15 @@ def ann(server, tmp_path_factory):
 
 @pytest.fixture
 def others(server):
-    """Somebody with an owner of their own, and somebody without any."""
+    """Somebody with an owner of their own, a browser without any, and a program from here."""
     with httpx.Client(base_url=server.url, timeout=PATIENCE) as eve:
         eve.get("/").raise_for_status()
-        with httpx.Client(base_url=server.url, timeout=PATIENCE) as nobody:
-            yield [eve, nobody]
+        browser = {"Sec-Fetch-Site": "same-origin"}
+        with (
+            httpx.Client(base_url=server.url, timeout=PATIENCE, headers=browser) as nobody,
+            httpx.Client(base_url=server.url, timeout=PATIENCE) as program,
+        ):
+            yield [eve, nobody, program]
 
 
 def answer_to(client, method, way, body=None):
@@ -100,6 +104,7 @@ def test_no_route_tells_or_changes_what_is_anothers(server, ann, others):
     found = sorted(set(page_surface.routes(server.page.app)))
     assert ("GET", "/media/{job_id}/{item:int}") in found
     assert ("GET", "/gradio_api/file={path_or_url:path}") in found
+    assert ("POST", "/gradio_api/mcp/") in found
     known = {"job_id": ann.job, "control": "image", "direction": "sooner", "session_hash": "ann"}
     ids = re.compile(r"{(\w+)(:\w+)?}")
     body = {"data": [ann.job], "session_hash": "ann", "fn_index": 0, "event_id": "0"}
@@ -123,7 +128,7 @@ def test_no_route_tells_or_changes_what_is_anothers(server, ann, others):
 
 def test_no_endpoint_tells_or_uses_what_is_anothers(server, ann, others):
     before, secrets = ann.world(), ann.secrets()
-    eve, nobody = others
+    eve, nobody, program = others
     file = ann.row.inputs["image"][0]
     hers = {"image": [{"sha256": file.sha256, "name": file.name, "suffix": ".png"}]}
     wish = {"mode": "i2v", "settings": {}, "whole": True, "lost": [], "inputs": hers}
@@ -143,8 +148,9 @@ def test_no_endpoint_tells_or_uses_what_is_anothers(server, ann, others):
                 body = {"data": data, "fn_index": number, "session_hash": "eve"}
                 got = answer_to(eve, "POST", "/gradio_api/run/predict", body)
                 told += [(name, one) for secret in secrets if secret in got]
-        got = answer_to(nobody, "POST", "/gradio_api/run/predict", body)
-        told += [(name, "without a cookie") for secret in secrets if secret in got]
+        for client in (nobody, program):
+            got = answer_to(client, "POST", "/gradio_api/run/predict", body)
+            told += [(name, "without a cookie") for secret in secrets if secret in got]
     assert told == []
     made = server.studio.table.list_for(eve.cookies["aio_owner"], limit=1000)
     hers = {file.sha256}
@@ -156,7 +162,7 @@ def test_no_endpoint_tells_or_uses_what_is_anothers(server, ann, others):
 
 def test_uploads_stay_in_their_folder(server, others):
     """Whatever they are called."""
-    eve, _ = others
+    eve, *_ = others
     uploads = (server.home.scratch / "uploads").resolve()
     names = ["../../../../tmp/x.png", "..\\..\\x.png", "/etc/x.png", "\\\\host\\x.png", "..", "CON"]
     names += ["a" * 400, "x.png\0.html", ".. /x", "<img src=x onerror=alert(1)>.png"]
