@@ -1,5 +1,6 @@
 """The documents against the code: links, commands, settings, paths, and the list of models."""
 
+import ast
 import re
 import shlex
 
@@ -184,3 +185,19 @@ def test_models_says_which_modes_a_family_is_for(family):
     text = (ROOT / "docs" / "models.md").read_text()
     modes = ", ".join(f"`{mode.id}`" for mode in MODES.values() if mode.family == family.id)
     assert f"\n## {family.label}\nFor {modes}.\n" in text
+
+
+def test_messages_that_the_readme_explains_are_the_studios_own():
+    sources = (ROOT / "app.py", *(ROOT / "studio").glob("*.py"))
+    said = "\n".join(
+        node.value
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    table = (ROOT / "README.md").read_text().partition("| it says | do |")[2].partition("\n## ")[0]
+    messages = re.findall(r"^\| “([^”]+)”", table, re.MULTILINE)
+    assert len(messages) > 5
+    for message in messages:
+        # A number is filled in.
+        assert all(part in said for part in re.split(r"\d+", message)), message

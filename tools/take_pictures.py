@@ -1,7 +1,8 @@
 """Makes the README's pictures from a running studio: `python tools/take_pictures.py`.
 
 Starts the studio on an empty home, makes a clip and a picture with the demo weights, and takes
-screenshots at three widths into docs/pictures. Needs Chromium and the development requirements.
+screenshots at three widths into docs/pictures; and of each mode's form, filled with an example.
+Needs Chromium and the development requirements.
 """
 
 import shutil
@@ -13,15 +14,21 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from studio.modes import MODES  # noqa: E402
+
 PICTURES = ROOT / "docs" / "pictures"
 PORT = 7899
 ADDRESS = f"http://127.0.0.1:{PORT}"
 WIDTHS = {390: 844, 820: 1180, 1440: 900}
 START_SECONDS = 60
 RUN_SECONDS = 120
+FORM = {"x": 0, "y": 56, "width": 390, "height": 560}
+"""Of a narrow page: what a mode asks for first, below the header."""
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -67,7 +74,21 @@ def _take_all(chromium: str) -> None:
             page.evaluate("scrollTo(0, 0)")
             page.wait_for_timeout(800)
             page.screenshot(path=PICTURES / f"page-{width}.png")
+        for mode_id in MODES:
+            _take_form(browser.new_context(viewport={"width": 390, "height": 844}), mode_id)
         browser.close()
+
+
+def _take_form(context: BrowserContext, mode_id: str) -> None:
+    page = context.new_page()
+    page.goto(f"{ADDRESS}/?mode={mode_id}")
+    page.locator(f'[data-example="0"][data-mode="{mode_id}"]').click()
+    page.wait_for_function(f"document.querySelector('#{mode_id}-prompt textarea').value")
+    page.wait_for_load_state("networkidle")
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(1500)
+    page.screenshot(path=PICTURES / f"mode-{mode_id}.png", clip=FORM)
+    context.close()
 
 
 def _make(page: Page, mode_id: str, prompt: str) -> None:
