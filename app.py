@@ -1,6 +1,7 @@
 """Starts the studio's page: `python app.py`. Also what a Space and a Modal notebook run."""
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -15,9 +16,12 @@ from studio.errors import BadInput, StudioError
 from studio.home import Home, home_at
 from studio.host_space import bring_engine
 from studio.hosts import Host, keep_hub_cache, this_host
+from studio.page_import import leave_out_stubs
 from studio.weights_mirror import use_writable_cache
 
 if TYPE_CHECKING:
+    import gradio as gr
+
     from studio.studio import Studio
 
 PORT = 7860
@@ -39,11 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def prepare_gradio(home: Home) -> None:
-    """Sets what Gradio reads from the environment. Must run before it is imported."""
+    """Sets what Gradio reads from the environment, and what its import leaves out. Must run before
+    it is imported.
+    """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_RUN_HISTORY"] = "False"
     # Not the machine's common folder: uploads are private, and may be larger than /tmp.
     os.environ["GRADIO_TEMP_DIR"] = str(home.scratch / "uploads")
+    leave_out_stubs()
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -67,15 +74,30 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _serve_page(studio: "Studio", options: argparse.Namespace, host: Host) -> None:
-    from studio.page import build_page, launch_page
     from studio.retention import Retention, swept
     from studio.studio import running
 
     strangers = options.listen or options.share or host.strangers
-    if not strangers:
-        studio.machine.start()
     # A home that cannot be used is told before anything is served.
     studio.runner.recover()
+    with uncollected():
+        page, urls = _launched(studio, options, host, strangers)
+    # Only now: it loads torch, and would take a core from the start.
+    if not strangers:
+        studio.machine.start()
+    # Only now: an engine that loads for a job that waited would make everybody wait for the page.
+    with running(studio), swept(Retention(studio.home)) if host.prunes else nullcontext():
+        sys.stdout.write(f"AIO Studio is at {' and '.join(urls)}\nCtrl+C stops it.\n")
+        sys.stdout.flush()
+        page.block_thread()
+
+
+def _launched(
+    studio: "Studio", options: argparse.Namespace, host: Host, strangers: bool
+) -> "tuple[gr.Blocks, list[str]]":
+    """The page, served, and its addresses."""
+    from studio.page import build_page, launch_page
+
     page = build_page(studio, options.engine, strangers)
     urls = launch_page(
         page,
@@ -88,11 +110,20 @@ def _serve_page(studio: "Studio", options: argparse.Namespace, host: Host) -> No
         engine=options.engine,
         framed=host.framed,
     )
-    # Only now: an engine that loads for a job that waited would make everybody wait for the page.
-    with running(studio), swept(Retention(studio.home)) if host.prunes else nullcontext():
-        sys.stdout.write(f"AIO Studio is at {' and '.join(urls)}\nCtrl+C stops it.\n")
-        sys.stdout.flush()
-        page.block_thread()
+    return page, urls
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for garbage while modules and forms are made, all of which stay: it would take an
+    eighth of the start. What there is at the end is never looked through again.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _say(line: str) -> None:
