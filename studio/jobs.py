@@ -178,11 +178,15 @@ class JobTable:
         limit: int = 50,
         before: str | None = None,
     ) -> tuple[Job, ...]:
-        """The owner's jobs, newest first; the next page starts `before` the last one's id."""
+        """The owner's jobs, newest first; the next page starts `before` the last one's id.
+
+        `states` are for few jobs, such as those that wait or run: all of them are looked at.
+        """
         conditions = ["owner = ?"]
         values: list[object] = [owner]
         if states is not None:
-            conditions.append(f"state IN ({marks(len(states))})")
+            # With the + SQLite takes the index of the queue, not that of the owner's whole history.
+            conditions = ["+owner = ?", f"state IN ({marks(len(states))})"]
             values += states
         if before is not None:
             conditions.append("serial < (SELECT serial FROM jobs WHERE id = ? AND owner = ?)")

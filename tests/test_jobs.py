@@ -351,6 +351,34 @@ def test_list_for_is_quick_in_a_long_table(table: JobTable):
     assert best_seconds(lambda: (submit(table), table.claim_next())) < 0.05
 
 
+def steps_of(table: JobTable, act) -> int:
+    """How many thousands of SQLite's own instructions it takes, which no other program changes."""
+    counted = []
+    with table._file.reading() as connection:
+        connection.set_progress_handler(lambda: counted.append(1) and None, 1000)
+    act()
+    connection.set_progress_handler(None, 0)
+    return len(counted)
+
+
+def test_live_jobs_are_found_without_reading_the_whole_history(table: JobTable):
+    submit(table)
+    with sqlite3.connect(table.path) as connection:
+        columns = "owner, mode, preset, params, seed, inputs, position, created"
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
+            f" INSERT INTO jobs (id, state, {columns}) SELECT 'job' || i, 'done', {columns}"
+            " FROM n, jobs WHERE state = 'queued'"
+        )
+    found = []
+    live = ("queued", "running")
+    steps = steps_of(table, lambda: found.extend(table.list_for("ann", live, 200)))
+    assert [job.state for job in found] == ["queued"]
+    assert steps < 2
+    assert steps_of(table, lambda: table.queue_positions("ann")) < 2
+    assert steps_of(table, lambda: table.list_for("ann", ("done",), 1)) > 2, "it would be seen"
+
+
 def hold_lock(path: Path, seconds: float) -> threading.Timer:
     """Keeps everybody else from writing for a while; returns what waits for its end."""
     holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
