@@ -23,8 +23,8 @@ lint: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/python tools/sync_preload.py --check
 
-bench: .venv
-	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m bench.nine_modes $(ARGS)
+bench: .venv/dev
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 soak: .venv/dev
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m soak $(ARGS)

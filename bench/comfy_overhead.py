@@ -2,24 +2,23 @@
 
 Run as `AIO_COMFYUI=DIR PYTHONPATH=tests python -m bench.comfy_overhead [PRESET [ROUNDS]]`. Tiny
 random weights; each run has its own seed, so all sample and none finds another's result in a cache.
-Pairs take turns in who goes first. Beside the wall time stands the processor's, which other
-programs do not disturb.
+Pairs take turns in who goes first.
 """
 
 import asyncio
 import copy
 import importlib
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import comfy_weights
+import comfy_here
 from requests_of_modes import Media, raw_request
 
+from bench.pairs import ROUNDS as USUAL_ROUNDS
+from bench.pairs import in_turns, ratios, table, timed, wall
 from studio.comfy_boot import boot
 from studio.comfy_engine import ComfyEngine
 from studio.comfy_graph import Graph
@@ -34,67 +33,56 @@ from studio.progress import Progress
 from studio.request import read_request
 
 PRESET = sys.argv[1] if len(sys.argv) > 1 else "fast"
-ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 7
-PACK = Path(__file__).parent.parent / "tests" / "comfy_packs" / "tiny_gemma"
+ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else USUAL_ROUNDS
+FIRST_SEED = 1000
+PACK = comfy_here.PACKS / "tiny_gemma"
 
 
 def main() -> int:
     """Print a Markdown table: boot, medians of both and their ratio by mode."""
+    reason = comfy_here.reason_to_skip()
+    if reason:
+        sys.stdout.write(f"{reason}\n")
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder) / "home")
         media = Media(Path(folder) / "media")
         begun = time.monotonic()
         engine = ComfyEngine(home, [PACK])
         lines = [f"Boot: {time.monotonic() - begun:.1f} s.", ""]
+        # It imports ComfyUI's own modules.
+        import comfy_weights
+
         comfy_weights.write_weights(home)
-        lines += [
-            "| mode | first (s) | engine (s) | bare executor (s) | ratio | ratio of CPU time |",
-            "|---|---|---|---|---|---|",
+        head = [
+            "mode",
+            "first (s)",
+            "engine (s)",
+            "bare executor (s)",
+            "ratio",
+            "ratio of CPU time",
         ]
-        lines += [
+        rows = [
             _row(home, engine, media, mode.id) for mode in MODES.values() if mode.makes == "video"
         ]
+        lines.append(table(head, rows))
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
 
-@dataclass(frozen=True)
-class Times:
-    """Seconds of one run."""
-
-    wall: float
-    cpu: float
-    """Of all threads."""
-
-
-def _row(home: Home, engine: ComfyEngine, media: Media, mode_id: str) -> str:
+def _row(home: Home, engine: ComfyEngine, media: Media, mode_id: str) -> list[object]:
     runs = {
-        "ours": lambda plan: _run_engine(home, engine, plan),
-        "bare": lambda plan: _run_bare(home, plan),
+        "ours": lambda seed: timed(
+            partial(_run_engine, home, engine, _plan(home, media, mode_id, seed))
+        ),
+        "bare": lambda seed: timed(partial(_run_bare, home, _plan(home, media, mode_id, seed))),
     }
-    first = _timed(runs["ours"], _plan(home, media, mode_id, 0))
+    first = runs["ours"](FIRST_SEED)
     # What both do only once is behind them then.
-    _timed(runs["bare"], _plan(home, media, mode_id, 1))
-    times: dict[str, list[Times]] = {"ours": [], "bare": []}
-    for number in range(ROUNDS):
-        turn = list(runs) if number % 2 else list(reversed(runs))
-        for offset, name in enumerate(turn):
-            plan = _plan(home, media, mode_id, 2 * number + offset + 2)
-            times[name].append(_timed(runs[name], plan))
-    ours, bare = (statistics.median(one.wall for one in times[name]) for name in runs)
-    ratios = f"{_ratio(times, 'wall'):.2f} | {_ratio(times, 'cpu'):.2f}"
-    return f"| {mode_id} | {first.wall:.2f} | {ours:.2f} | {bare:.2f} | {ratios} |"
-
-
-def _ratio(times: dict[str, list[Times]], kind: str) -> float:
-    pairs = zip(times["ours"], times["bare"], strict=True)
-    return statistics.median(getattr(ours, kind) / getattr(bare, kind) for ours, bare in pairs)
-
-
-def _timed(run: Callable[[Plan], None], plan: Plan) -> Times:
-    wall, cpu = time.monotonic(), time.process_time()
-    run(plan)
-    return Times(time.monotonic() - wall, time.process_time() - cpu)
+    runs["bare"](FIRST_SEED + 1)
+    times = in_turns(runs, ROUNDS)
+    both = times["ours"], times["bare"]
+    return [mode_id, first.wall, wall(both[0]), wall(both[1]), *ratios(*both)]
 
 
 def _plan(home: Home, media: Media, mode_id: str, seed: int) -> Plan:

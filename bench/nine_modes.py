@@ -1,4 +1,4 @@
-"""Times the nine modes with demo weights in one process: `make bench`.
+"""Times the nine modes with demo weights in one process: `python -m bench modes`.
 
 Prints a Markdown table of seconds and the process's peak memory, for docs/benchmarks.md.
 """

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import httpx
 import psutil
@@ -26,6 +26,9 @@ from page_server import free_port
 from page_visit import CHROMIUM, started_chromium
 
 from bench.pairs import ROUNDS, table
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 120.0
@@ -98,7 +101,7 @@ def _row(name: str, starts: list[Start]) -> list[object]:
 
 
 @contextlib.contextmanager
-def _browser() -> Iterator[Any]:
+def _browser() -> "Iterator[Browser | None]":
     if CHROMIUM is None:
         yield None
         return
@@ -107,7 +110,7 @@ def _browser() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _context(browser: Any) -> Iterator[Any]:
+def _context(browser: "Browser | None") -> "Iterator[BrowserContext | None]":
     """A browser's profile of its own, with its cache."""
     if browser is None:
         yield None
@@ -117,7 +120,7 @@ def _context(browser: Any) -> Iterator[Any]:
     context.close()
 
 
-def _start(command: list[str], port: int, visitor: Any) -> Start:
+def _start(command: list[str], port: int, visitor: "BrowserContext | None") -> Start:
     begun = time.monotonic()
     with _running(command) as process:
         _wait_until_served(port)
@@ -136,9 +139,7 @@ def _start(command: list[str], port: int, visitor: Any) -> Start:
 
 @contextlib.contextmanager
 def _running(command: list[str]) -> Iterator[psutil.Process]:
-    process = psutil.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = psutil.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield process
     finally:
