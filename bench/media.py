@@ -1,7 +1,8 @@
 """Times reading and writing media against ffmpeg on the same clip, and recipes by themselves.
 
-Run as `python -m bench.media`. ffmpeg, a process of its own, gets the same encoder settings and
-raw pictures through a pipe; both decode to RGB. Without ffmpeg only the studio's times are said.
+Run as `python -m bench.media`. ffmpeg, a process of its own, gets the same encoder settings, the
+same exact conversion of colours, and raw pictures through a pipe; both decode to RGB. Without
+ffmpeg only the studio's times are said.
 """
 
 import shutil
@@ -82,7 +83,7 @@ def _row(
 
 
 def _encode(ffmpeg: str, clip: Path, frames: Frames) -> None:
-    to_bt709 = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int"
+    to_bt709 = "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+bitexact"
     raw = f"-f rawvideo -pix_fmt rgb24 -s {WIDTH}x{HEIGHT} -r {FPS} -i -".split()
     x264 = f"-c:v libx264 -crf {CRF} -preset medium -threads {X264_THREADS} -g {2 * FPS}".split()
     out = [*x264, "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-y"]
@@ -91,8 +92,9 @@ def _encode(ffmpeg: str, clip: Path, frames: Frames) -> None:
 
 
 def _decode(ffmpeg: str, clip: Path, frames: Frames) -> None:
+    exact = "scale=flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
     raw = "-f rawvideo -pix_fmt rgb24 -".split()
-    command = [ffmpeg, "-v", "error", "-i", str(clip), *raw]
+    command = [ffmpeg, "-v", "error", "-i", str(clip), "-vf", exact, *raw]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     # As an array, which the studio's pictures are.
     assert np.frombuffer(done.stdout, np.uint8).size == frames.size
