@@ -20,6 +20,8 @@ from comfy_runs import ComfyRuns
 from requests_of_modes import Media
 
 from studio.home import Home
+from studio.jobs import JobTable
+from studio.runner import Runner
 from studio.torch_companions import hide_broken_companions
 
 # Test modules import transformers, which one that was built for another torch takes down.
@@ -77,6 +79,26 @@ def turn(request, tmp_path_factory):
 @pytest.fixture
 def home(tmp_path):
     return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def table(home):
+    return JobTable(home.database)
+
+
+@pytest.fixture
+def running(table, home):
+    """Starts a runner with the given work; every runner is stopped at the end."""
+    runners = []
+
+    def start(work):
+        runners.append(Runner(table, work, home))
+        runners[-1].start()
+        return runners[-1]
+
+    yield start
+    for runner in runners:
+        runner.stop()
 
 
 @pytest.fixture(scope="session")

@@ -26,11 +26,6 @@ TAKEN = {
 STAGES = {"load": "Loading", "sample1": "Sampling", "decode": "Decoding", "save": "Saving"}
 
 
-@pytest.fixture
-def table(home):
-    return JobTable(home.database)
-
-
 def plan_of(home, mode="t2v", **values):
     raw = {"prompt": "waves", "preset": "fast", "width": 256, "height": 256, "seconds": 1, **values}
     return plan_request(with_seed(read_request(home, mode, raw)))[0]

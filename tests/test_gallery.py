@@ -10,17 +10,12 @@ from PIL import Image
 from studio.errors import BadInput, StudioError
 from studio.gallery import Gallery
 from studio.inputs import InputFile
-from studio.jobs import Failure, JobTable
+from studio.jobs import Failure
 from studio.media_clips import write_clip
 from studio.runner import ItemResult, Runner
 
 CAT = InputFile("a" * 64, "cat.png", ".png")
 DOG = InputFile("b" * 64, "dog.png", ".png")
-
-
-@pytest.fixture
-def table(home):
-    return JobTable(home.database)
 
 
 @pytest.fixture

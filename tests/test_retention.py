@@ -6,17 +6,11 @@ import time
 import pytest
 
 from studio.inputs import input_path, store_input
-from studio.jobs import JobTable
 from studio.retention import GRACE_SECONDS, Limits, Retention, swept
 
 HOUR = 3600.0
 PLENTY = 10**12
 NEVER = Limits(10**9, PLENTY, 0)
-
-
-@pytest.fixture
-def table(home):
-    return JobTable(home.database)
 
 
 def retention(home, limits, free=PLENTY):
