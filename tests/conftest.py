@@ -1,6 +1,8 @@
 """What every test needs: one thread, no hub, no telemetry, and a home folder of its own."""
 
 import os
+import sys
+import sysconfig
 import tempfile
 
 # Before any library reads them. The user's own models have no part in the tests.
@@ -159,6 +161,20 @@ def hub(tmp_path, monkeypatch):
 
     with connected(LocalHub(), tmp_path / "cache", monkeypatch) as started:
         yield started
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """The only packages that are installed: PyTorch, and what a test adds."""
+    from comfy_origin import Site
+
+    folder = tmp_path / "site"
+    folder.mkdir()
+    paths = [str(folder), sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
+    monkeypatch.setattr(sys, "path", paths)
+    found = Site(folder)
+    found.add("torch", "2.13.0+cpu")
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -1,70 +1,21 @@
 """Installing ComfyUI and packs: real git against local repositories, a fake pip."""
 
-import argparse
-import json
 import os
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from comfy_origin import NEW, OLD, PACK, FakePip, Hub, git
 from filelock import FileLock
 
-from studio import cli_comfy, comfy_install
 from studio.comfy_install import install, missing_requirements, run_pip, status
-from studio.comfy_pins import PINS, TORCH_COMPANIONS, Pins
+from studio.comfy_pins import PINS, TORCH_COMPANIONS
 from studio.errors import BadInput, EngineFailed
 from studio.home import Home
-
-OLD = {"execution.py": "old = 1\n", "gone.py": "", ".gitignore": "/custom_nodes/\n/models/\n"}
-NEW = {"execution.py": "new = 1\n", "added.py": "", ".gitignore": "/custom_nodes/\n/models/\n"}
-PACK = "ComfyUI-GGUF"
-
-
-def git(folder, *arguments):
-    done = subprocess.run(
-        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
-
-
-def commit_files(folder, files):
-    for old in folder.iterdir():
-        if old.name != ".git":
-            old.unlink()
-    for name, content in files.items():
-        (folder / name).write_text(content)
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "-m", "files")
-    return git(folder, "rev-parse", "HEAD")
-
-
-def publish(root, repository, versions):
-    """A bare repository under `root` that lets any commit be fetched, and its commits."""
-    work, bare = root / "work" / repository, root / "origin" / repository
-    work.mkdir(parents=True)
-    git(work, "init", "--quiet")
-    commits = [commit_files(work, files) for files in versions]
-    subprocess.run(["git", "clone", "--quiet", "--bare", str(work), str(bare)], check=True)
-    git(bare, "config", "uploadpack.allowAnySHA1InWant", "true")
-    return commits
-
-
-class Hub:
-    """The repositories, and pins to their newest commits."""
-
-    def __init__(self, root):
-        self.base_url = (root / "origin").as_uri()
-        pack = PINS.packs[PACK]
-        self.old, self.new = publish(root, PINS.comfyui.repository, (OLD, NEW))
-        (self.pack,) = publish(root, pack.repository, ({"nodes.py": "", "gguf.txt": "x"},))
-        packs = {PACK: replace(pack, commit=self.pack)}
-        self.pins = Pins(replace(PINS.comfyui, commit=self.new), packs)
-        self.old_pins = replace(self.pins, comfyui=replace(PINS.comfyui, commit=self.old))
 
 
 @pytest.fixture(autouse=True)
@@ -80,48 +31,6 @@ def plain_git(monkeypatch):
 @pytest.fixture
 def hub(tmp_path):
     return Hub(tmp_path)
-
-
-class Site:
-    """What importlib.metadata finds: only the packages that a test puts there."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def add(self, name, version):
-        info = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-
-    def add_all_required(self):
-        for line in comfy_install._wanted([]):
-            name, _, version = line.replace("~=", "==").replace(">=", "==").partition("==")
-            self.add(name, version or "1.0")
-
-
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    folder = tmp_path / "site"
-    folder.mkdir()
-    paths = [str(folder), sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
-    monkeypatch.setattr(sys, "path", paths)
-    found = Site(folder)
-    found.add("torch", "2.13.0+cpu")
-    return found
-
-
-class FakePip:
-    """Stands for the network: remembers the command and the constraints that it was given."""
-
-    def __init__(self, status=0, tail=""):
-        self.answer = (status, tail)
-        self.commands = []
-        self.constraints = ""
-
-    def __call__(self, command, say):
-        self.commands.append(list(command))
-        self.constraints = Path(command[command.index("--constraint") + 1]).read_text()
-        return self.answer
 
 
 @pytest.fixture
@@ -469,70 +378,6 @@ def test_pins_are_whole_commits_of_ten_packs():
     assert all(len(pin.commit) == 40 and int(pin.commit, 16) for pin in pins)
     assert "ComfyUI-mxToolkit" in PINS.packs
     assert TORCH_COMPANIONS["2.13.0"] == ("0.28.0", "2.11.0")
-
-
-@pytest.fixture
-def run_command():
-    parser = argparse.ArgumentParser()
-    cli_comfy.add_comfy_command(parser.add_subparsers())
-
-    def run(*arguments):
-        options = parser.parse_args(["comfy", *arguments])
-        return options.run(options)
-
-    return run
-
-
-def test_comfy_status_says_as_json_what_is_missing(run_command, site, tmp_path, capsys):
-    assert run_command("status", "--json", "--home", str(tmp_path / "new")) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["comfyui"]["state"] == "absent"
-    assert found["comfyui"]["wanted"] == PINS.comfyui.commit
-    assert found["comfyui"]["installed"] is None
-    assert found["comfyui"]["folder"] == str(tmp_path / "new" / "comfyui")
-    assert "torchvision==0.28.0" in found["missing"]
-    assert [pack["name"] for pack in found["packs"]] == list(PINS.packs)
-    assert not (tmp_path / "new").exists()
-
-
-def test_comfy_status_as_text_names_every_part(run_command, site, tmp_path, capsys):
-    run_command("status", "--home", str(tmp_path))
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"ComfyUI v0.33.0: not installed, {tmp_path / 'comfyui'}"
-    assert len(lines) == 12
-
-
-@pytest.mark.parametrize(
-    ("words", "packs"),
-    [
-        ([], []),
-        (["none"], []),
-        (["all"], list(PINS.packs)),
-        ([PACK, "ComfyMath"], [PACK, "ComfyMath"]),
-    ],
-)
-def test_comfy_install_takes_packs_and_prints_the_folder(
-    run_command, monkeypatch, tmp_path, capsys, words, packs
-):
-    asked = []
-
-    def record(home, packs, *, say):
-        asked.append(list(packs))
-        say("working")
-        return home.comfyui
-
-    monkeypatch.setattr(cli_comfy, "install", record)
-    flags = ["--packs", *words] if words else []
-    assert run_command("install", *flags, "--home", str(tmp_path)) == 0
-    assert asked == [packs]
-    written = capsys.readouterr()
-    assert written.out == f"{tmp_path / 'comfyui'}\n"
-    assert written.err == "working\n"
-
-
-def test_comfy_install_refuses_all_beside_a_name(run_command, tmp_path):
-    with pytest.raises(BadInput, match="either 'none', 'all' or names"):
-        run_command("install", "--packs", "all", PACK, "--home", str(tmp_path))
 
 
 def test_home_finds_the_installed_comfyui(run_install, home):
