@@ -1,62 +1,21 @@
-"""The page over HTTP: a real server, its routes, endpoints and start."""
+"""The page over HTTP: a real server, its routes and endpoints."""
 
 import json
-import signal
-import subprocess
-import sys
 import time
-from functools import cache
-from pathlib import Path
 
 import httpx
 import pytest
 from model_files import put, put_sdxl
-from page_server import MEMORY, Server, answered, free_port, jpeg
+from page_calls import call, submit, wait_for
+from page_server import MEMORY, Server, answered, jpeg
 from PIL import Image
 
-import app
 from studio.families import LTX
 from studio.jobs import Failure, JobTable
 from studio.modes import MODES
 from studio.page_job import job_view
 from studio.page_read_out import read_out
 from studio.page_values import form_values
-
-ROOT = Path(app.__file__).parent
-
-
-@cache
-def defaults_of(url, mode_id):
-    """An endpoint's parameters with their defaults, in order."""
-    endpoint = httpx.get(f"{url}/gradio_api/info").json()["named_endpoints"][f"/{mode_id}"]
-    return {one["parameter_name"]: one["parameter_default"] for one in endpoint["parameters"]}
-
-
-def call(client, mode_id, **values):
-    """The answer of a mode's endpoint to these values, the others left at their defaults."""
-    defaults = defaults_of(str(client.base_url), mode_id)
-    assert set(values) <= set(defaults)
-    data = list({**defaults, **values}.values())
-    # In ASCII, which has a form for half a character.
-    content, headers = json.dumps({"data": data}), {"Content-Type": "application/json"}
-    return client.post(f"/gradio_api/run/{mode_id}", content=content, headers=headers)
-
-
-def submit(client, prompt="a cat", mode_id="photo", **values):
-    answer = call(client, mode_id, prompt=prompt, **values)
-    assert answer.status_code == 200, answer.text
-    return answer.json()["data"][0]
-
-
-def wait_for(client, job_id, *states, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        job = client.get(f"/jobs/{job_id}").json()
-        if job["state"] in states:
-            return job
-        time.sleep(0.02)
-    raise AssertionError(f"The job is still {job['state']}.")
-
 
 # Endpoints
 
@@ -377,45 +336,6 @@ def test_login_is_asked_for(home):
         server.stop()
 
 
-# Media
-
-
-def test_media_is_served_whole_and_in_ranges(server, visitor):
-    job_id = submit(visitor)
-    wait_for(visitor, job_id, "done")
-    whole = visitor.get(f"/media/{job_id}/0")
-    name = f"{job_id}_0.png"
-    assert whole.content == (server.home.outputs / "2025-01-31" / name).read_bytes()
-    assert whole.headers["content-type"] == "image/png"
-    assert whole.headers["x-content-type-options"] == "nosniff"
-    assert whole.headers["content-disposition"] == f'inline; filename="{name}"'
-    part = visitor.get(f"/media/{job_id}/0", headers={"Range": "bytes=10-19"})
-    assert (part.status_code, part.content) == (206, whole.content[10:20])
-    kept = visitor.get(f"/media/{job_id}/0", params={"download": ""})
-    assert kept.headers["content-disposition"].startswith("attachment")
-
-
-@pytest.mark.parametrize("item", ["1", "-1", "0/../../jobs.sqlite3", "..%2f..%2fjobs.sqlite3"])
-def test_media_that_is_not_a_result_is_not_found(visitor, item):
-    job_id = submit(visitor)
-    wait_for(visitor, job_id, "done")
-    answer = visitor.get(f"/media/{job_id}/{item}")
-    assert answer.status_code == 404
-    assert b"SQLite" not in answer.content
-
-
-def test_inputs_are_served_to_their_owner(server, visitor):
-    picture = jpeg((1, 2, 3))
-    files = {"files": ("hat & coat.jpg", picture, "image/jpeg")}
-    (path,) = visitor.post("/gradio_api/upload", files=files).json()
-    assert Path(path).is_relative_to(server.home.root)
-    data = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    job_id = submit(visitor, mode_id="edit", image=[data])
-    answer = visitor.get(f"/media/{job_id}/input/image/0")
-    assert (answer.content, answer.headers["content-type"]) == (picture, "image/jpeg")
-    assert visitor.get(f"/media/{job_id}/input/image/1").status_code == 404
-
-
 # What the page says before a run
 
 
@@ -439,52 +359,3 @@ def test_read_out_escapes_what_the_user_wrote(home):
     line = read_out(home, JobTable(home.database), MODES["photo"], {"width": "<b>"})
     assert "&lt;b&gt;" in line
     assert "warning" in line
-
-
-# The start
-
-
-def run_app(*arguments):
-    command = [sys.executable, "app.py", *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def test_app_is_imported_without_gradio():
-    code = "import sys, app; sys.exit('gradio' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
-
-
-def test_app_serves_without_torch_warns_and_stops_on_ctrl_c(tmp_path):
-    port = free_port()
-    process = run_app("--listen", "--port", port, "--home", tmp_path / "home")
-    try:
-        said = process.stdout.readline()
-        assert str(port) in said or process.communicate(timeout=20)[1] == ""
-        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
-        loaded = Path(f"/proc/{process.pid}/maps")
-        assert not loaded.exists() or "libtorch" not in loaded.read_text()
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
-    finally:
-        process.kill()
-    assert process.returncode == 0
-    assert "--auth" in errors
-    assert "Traceback" not in errors
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--port", "{taken}"], "choose another with --port"),
-        (["--engine", "magic"], "There is no engine called 'magic'"),
-        (["--auth", "nobody"], "USER:PASSWORD"),
-    ],
-)
-def test_app_refuses_in_one_sentence(server, tmp_path, arguments, said):
-    filled = [one.format(taken=server.port) for one in arguments]
-    _, errors = (process := run_app("--home", tmp_path, *filled)).communicate(timeout=30)
-    assert process.returncode == 2
-    assert said in errors
-    assert "Traceback" not in errors

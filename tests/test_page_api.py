@@ -14,9 +14,9 @@ import safehttpx
 import uvicorn
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
+from page_calls import call, submit, wait_for
 from page_server import Server, free_port, jpeg
 from PIL import Image
-from test_page import call, submit, wait_for
 
 from studio.home import Home
 from studio.modes import MODES

@@ -8,9 +8,9 @@ import av
 import httpx
 import numpy as np
 import pytest
+from page_calls import call, submit, wait_for
 from PIL import Image
 from recipe_samples import A1111_REAL, write_foreign_png, write_our_clip, write_picture
-from test_page import call, submit, wait_for
 
 from studio import page_gallery_routes
 from studio.fields import LoraControl

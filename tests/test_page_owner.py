@@ -5,8 +5,8 @@ import secrets
 
 import httpx
 import pytest
+from page_calls import call, submit
 from page_server import Server
-from test_page import call, submit
 
 from studio.home import Home
 from studio.studio import COMMAND_LINE
