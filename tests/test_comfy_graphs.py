@@ -1,21 +1,20 @@
-"""The graphs of the ComfyUI engine, without a ComfyUI: what is in the files, and what plans do."""
+"""The graphs of the ComfyUI engine, without a ComfyUI: what plans make of them."""
 
 import json
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from comfy_recorded import CLIP_MODES, node, problems
 from model_files import put, variant
 from requests_of_modes import Media, another, raw_request
 from safetensors.numpy import save_file
 
-from studio.comfy_graph import RESULT_CLASS, Graph, links, load_graph
+from studio.comfy_graph import RESULT_CLASS
 from studio.comfy_graphs import LATENTS, RESULT, SOUND, WORKFLOWS, bind
-from studio.comfy_inputs import ENCODER_BLOCK, ENCODER_RATE, stage_placeholders, write_inputs
-from studio.comfy_run import STAGES
+from studio.comfy_inputs import ENCODER_BLOCK, ENCODER_RATE, write_inputs
 from studio.diffusers_setup import prepare_libraries
 from studio.errors import BadInput, EngineFailed
 from studio.families import LTX
@@ -32,10 +31,7 @@ from studio.request import read_request
 from studio.submission import submit
 from studio.weights_demo import ensure_demo
 
-CLIP_MODES = [mode for mode in MODES if "comfy" in MODES[mode].engines]
 PRESETS = ("fast", "balanced", "quality")
-NODES = json.loads((Path(__file__).parent / "comfy_nodes.json").read_text())
-LITERALS = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool, "COMBO": str}
 SMALL = {"width": 256, "height": 256, "seconds": 0.7}
 
 
@@ -96,10 +92,6 @@ def bound(plan):
     return bind(plan, "job", lambda kind, path: path.name)
 
 
-def node(graph, title):
-    return graph.nodes[graph.id(title)]
-
-
 def chain(graph, link):
     """Titles from a model's link back to the checkpoint."""
     titles = []
@@ -109,40 +101,6 @@ def chain(graph, link):
         if title == "Checkpoint":
             return titles
         link = graph.inputs(title)["model"]
-
-
-# The files
-
-
-@pytest.mark.parametrize("mode", CLIP_MODES)
-def test_graph_file_has_only_nodes_that_its_end_needs(mode):
-    graph = load_graph(WORKFLOWS / f"{mode}.json")
-    assert graph.reachable(RESULT) == set(graph.nodes)
-
-
-@pytest.mark.parametrize("mode", CLIP_MODES)
-def test_graph_file_ends_in_a_core_node_and_names_every_node(mode):
-    graph = load_graph(WORKFLOWS / f"{mode}.json")
-    assert node(graph, RESULT)["class_type"] == "SaveVideo"
-    for one in graph.nodes.values():
-        title = one["_meta"]["title"]
-        assert title != one["class_type"] and re.fullmatch(r"[A-Z][a-zA-Z0-9, ]+", title)
-        assert one["class_type"] != RESULT_CLASS
-
-
-@pytest.mark.parametrize("mode", CLIP_MODES)
-def test_graph_file_fits_the_recorded_nodes(mode):
-    assert not problems(load_graph(WORKFLOWS / f"{mode}.json"))
-
-
-@pytest.mark.parametrize("mode", CLIP_MODES)
-def test_graph_file_has_the_node_of_each_stage(mode):
-    titles = {
-        one["_meta"]["title"] for one in load_graph(WORKFLOWS / f"{mode}.json").nodes.values()
-    }
-    stages = {STAGES[title] for title in titles & set(STAGES)}
-    expected = {stage.id for stage in MODES[mode].stages} | {"sample1", "upscale", "sample2"}
-    assert stages == expected - {"load"} | {"decode"}
 
 
 # Bound
@@ -369,49 +327,6 @@ def test_missing_title_is_said_in_a_sentence(plan, tmp_path):
         bind(plan("t2v"), "job", lambda kind, path: path.name, tmp_path)
 
 
-def test_doubled_title_is_said_in_a_sentence():
-    one = {"class_type": "A", "inputs": {}, "_meta": {"title": "Prompt"}}
-    with pytest.raises(EngineFailed, match="two nodes called 'Prompt'"):
-        Graph("mine", {"1": one, "2": one})
-
-
-@pytest.mark.parametrize("text", ["", "[]", '{"nodes": []}', '{"1": {"inputs": {}}}'])
-def test_file_that_is_no_graph_is_refused(tmp_path, text):
-    (tmp_path / "mine.json").write_text(text)
-    with pytest.raises(EngineFailed, match=r"Export \(API\)"):
-        load_graph(tmp_path / "mine.json")
-
-
-def problems(graph):
-    """What the recorded interfaces of the nodes do not allow."""
-    return [problem for one in graph.nodes.values() for problem in problems_of(graph, one)]
-
-
-def problems_of(graph, one):
-    name, inputs = one["class_type"], one["inputs"]
-    if name not in NODES:
-        yield f"{name} is not recorded"
-        return
-    known = {**NODES[name]["required"], **NODES[name]["optional"]}
-    yield from (f"{name} lacks {lost}" for lost in set(NODES[name]["required"]) - set(inputs))
-    yield from (f"{name} has no {extra}" for extra in set(inputs) - set(known))
-    linked = {key for key, value in inputs.items() if value in list(links(inputs))}
-    for key in set(inputs) & set(known):
-        kind, value = known[key]["type"], inputs[key]
-        if key in linked:
-            given = NODES[graph.nodes[value[0]]["class_type"]]["outputs"][value[1]]
-            if given not in kind.split(","):
-                yield f"{name}.{key} wants {kind}, not {given}"
-        elif kind.split(",")[0] in LITERALS:
-            if not isinstance(value, LITERALS[kind.split(",")[0]]):
-                yield f"{name}.{key} is {value!r}"
-            elif not known[key].get("min", value) <= value <= known[key].get("max", value):
-                yield f"{name}.{key} = {value} is out of bounds"
-
-
-# The user's own
-
-
 def test_own_graph_that_cannot_run_is_refused_before_its_job_is_queued(home, media, monkeypatch):
     monkeypatch.delenv("AIO_COMFYUI", raising=False)
     own = home.root / "workflows" / "t2v.json"
@@ -428,17 +343,3 @@ def test_own_graph_that_cannot_run_is_refused_before_its_job_is_queued(home, med
         assert len(table.list_for("ann")) == 1
     finally:
         own.unlink()
-
-
-def test_placeholders_lie_beside_the_inputs_and_replace_none(tmp_path):
-    """Loaders of a graph that was saved elsewhere name files that only that place had."""
-    graphs, folder = tmp_path / "workflows", tmp_path / "job"
-    (graphs / "inputs" / "more").mkdir(parents=True)
-    for name in ("Lipsync Music.mp3", SOUND):
-        (graphs / "inputs" / name).write_bytes(b"placeholder")
-    folder.mkdir()
-    (folder / SOUND).write_bytes(b"sound")
-    stage_placeholders(graphs, folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["Lipsync Music.mp3", SOUND]
-    assert (folder / SOUND).read_bytes() == b"sound"
-    stage_placeholders(tmp_path / "no graphs", tmp_path / "another job")
