@@ -23,8 +23,6 @@ from diffusers import (
 )
 from diffusers.pipelines.ltx2 import LTX2LatentUpsamplerModel
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from largest_file import largest_file
 from PIL import Image
 from safetensors import safe_open
@@ -357,44 +355,6 @@ def test_ensure_demo_leaves_nothing_when_a_build_fails(tmp_path, monkeypatch):
     with pytest.raises(MissingWeights, match="No space left"):
         ensure_demo(Home(tmp_path), "sdxl")
     assert list((tmp_path / "demo").iterdir()) == []
-
-
-TOKENIZERS = {
-    "clip": demo_tokenizers.clip_tokenizer(),
-    "qwen": demo_tokenizers.qwen_tokenizer(),
-    "gemma": demo_tokenizers.gemma_tokenizer(),
-}
-
-
-@pytest.mark.parametrize("name", TOKENIZERS)
-@settings(max_examples=60, deadline=None)
-@given(text=st.text())
-def test_tokenizer_takes_any_text(name, text):
-    tokenizer = TOKENIZERS[name]
-    numbers = tokenizer(text).input_ids
-    assert all(0 <= number < len(tokenizer) for number in numbers)
-    unknown = tokenizer.unk_token_id
-    assert name != "gemma" or unknown not in numbers
-
-
-@settings(max_examples=60, deadline=None)
-@given(text=st.text(st.characters(codec="ascii")))
-def test_qwen_tokenizer_keeps_every_character(text):
-    tokenizer = TOKENIZERS["qwen"]
-    numbers = tokenizer(text).input_ids
-    assert tokenizer.decode(numbers, clean_up_tokenization_spaces=False) == text
-
-
-@pytest.mark.parametrize("name", TOKENIZERS)
-def test_tokenizer_makes_one_token_of_a_known_word(name):
-    tokens = TOKENIZERS[name].tokenize("a red circle moving left")
-    assert [token.strip("Ġ▁").removesuffix("</w>") for token in tokens] == [
-        "a",
-        "red",
-        "circle",
-        "moving",
-        "left",
-    ]
 
 
 @pytest.mark.parametrize("family", ["qwen-image", "qwen-image-edit"])
