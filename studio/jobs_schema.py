@@ -6,7 +6,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 from studio.errors import StudioError
@@ -16,17 +17,17 @@ Migration = Callable[[sqlite3.Connection], None]
 BUSY_SECONDS = 10.0
 """How long a call waits for another process's write; ours last milliseconds."""
 
+_DAMAGED = (
+    "The job table {path} is damaged; move it away, or put a backup in its place, and start the "
+    "studio again."
+)
 _TROUBLE = (
     ("locked", "The job table {path} is kept busy by another program; try again in a moment."),
     (
         "not a database",
         "The file {path} is not a job table; move it away and start the studio again.",
     ),
-    (
-        "malformed",
-        "The job table {path} is damaged; move it away, or put a backup in its place, and start "
-        "the studio again.",
-    ),
+    ("malformed", _DAMAGED),
     ("full", "The disk that holds the job table {path} is full; free some space."),
     ("readonly", "The job table {path} is write-protected; choose a home that can be written."),
     ("unable to open", "The job table {path} cannot be opened; choose a home that can be written."),
@@ -43,7 +44,7 @@ def plain_errors(path: Path) -> Iterator[None]:
         raise
     # Of what a column holds: the file's own structure may be sound.
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise StudioError(dict(_TROUBLE)["malformed"].format(path=path)) from error
+        raise StudioError(_DAMAGED.format(path=path)) from error
     except sqlite3.DatabaseError as error:
         found = (sentence for clue, sentence in _TROUBLE if clue in str(error))
         raise StudioError(next(found, _OTHER_TROUBLE).format(path=path)) from error
@@ -142,6 +143,27 @@ def migrate(
         connection.execute(f"PRAGMA user_version = {len(migrations)}")
 
 
+def _columns(connection: sqlite3.Connection) -> tuple[tuple[object, ...], ...]:
+    """What rows are held to: of each column its table, name, default, and whether it is required
+    or a key.
+    """
+    rows = connection.execute(
+        "SELECT tables.name, columns.name, columns.dflt_value, columns.[notnull], columns.pk"
+        " FROM sqlite_master AS tables JOIN pragma_table_info(tables.name) AS columns"
+        " WHERE tables.name IN ('jobs', 'items') ORDER BY tables.name, columns.cid"
+    )
+    return tuple(tuple(row) for row in rows)
+
+
+@cache
+def _our_columns() -> tuple[tuple[object, ...], ...]:
+    """A damaged schema may still be one, to which no row of ours fits."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for migration in MIGRATIONS:
+            migration(connection)
+        return _columns(connection)
+
+
 def _let_readers_pass(connection: sqlite3.Connection, busy_seconds: float) -> None:
     """Turns on the write-ahead log; SQLite's own timeout does not cover this one statement."""
     deadline = time.monotonic() + busy_seconds
@@ -169,6 +191,8 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
     connection.row_factory = sqlite3.Row
     migrate(connection, path)
+    if _columns(connection) != _our_columns():
+        raise StudioError(_DAMAGED.format(path=path))
     _let_readers_pass(connection, busy_seconds)
     # A power cut may undo the last commits, a killed process none, and no step waits for the disk.
     connection.execute("PRAGMA synchronous = NORMAL")
