@@ -1,5 +1,7 @@
 """The studio's own errors. Their text is one plain sentence that a user can act on."""
 
+import re
+from pathlib import Path
 from typing import Literal
 
 FetchFailure = Literal[
@@ -36,12 +38,36 @@ GpuFailure = Literal[
 """The ways in which a host that lends its GPU for single calls does not, or not long enough."""
 
 
+_left_out: dict[str, re.Pattern[str]] = {}
+
+
+def leave_out(*places: Path) -> None:
+    """From now on, no sentence of this process says where these folders are.
+
+    For a page that strangers read: a sentence that names what is below such a folder goes by the
+    rest of its path. Sentences are made in every room and read in several ways, so it is done
+    where all of them are made.
+    """
+    for place in map(str, places):
+        _left_out[place] = re.compile(rf"{re.escape(place)}(?:[/\\](?=[\w.])|(?![\w-]))")
+
+
+def _without_places(sentence: str) -> str:
+    # The longest first: one may be below another.
+    for place in sorted(_left_out, key=len, reverse=True):
+        sentence = _left_out[place].sub(
+            lambda found: "" if found[0][-1] in "/\\" else "the studio's folder", sentence
+        )
+    return sentence
+
+
 class StudioError(Exception):
     """Anything the studio refuses or fails to do. `str(error)` is shown to the user as it is."""
 
     def __init__(self, sentence: str) -> None:
         # It may quote what was sent, where half a character would stop the answer to it.
-        super().__init__(sentence.encode("utf-8", "backslashreplace").decode("utf-8"))
+        readable = sentence.encode("utf-8", "backslashreplace").decode("utf-8")
+        super().__init__(_without_places(readable))
 
 
 class BadInput(StudioError):

@@ -62,6 +62,17 @@ class Home:
         return self._own / "engine.lock"
 
     @property
+    def others(self) -> tuple[Path, ...]:
+        """The folders of AIO_MODELS, and the ComfyUI that is used."""
+        named = os.environ.get("AIO_MODELS", "").split(os.pathsep)
+        return (*(Path(one).expanduser() for one in named if one), self.comfyui)
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The folders that all others of the studio are in."""
+        return (self.root, self._own, *self.others)
+
+    @property
     def _own(self) -> Path:
         return self.state or self.root
 

@@ -50,7 +50,7 @@ def folders(home: Home, kind: str) -> tuple[Path, ...]:
     found = [home.models / name for name in SAME_FOLDER.get(kind, (kind,))]
     for root in _other_roots(home):
         found += [root / name for name in SAME_FOLDER.get(kind, (kind,))]
-    for place in _others(home):
+    for place in home.others:
         found += _extra_paths(place / EXTRA_PATHS, kind)
     return tuple(dict.fromkeys(path for path in found if path.is_dir()))
 
@@ -144,15 +144,8 @@ def _was_whole(path: Path, size: int, changed: int) -> bool:
     return is_whole(path)
 
 
-def _others(home: Home) -> Iterator[Path]:
-    """The folders of AIO_MODELS, and the ComfyUI that is used."""
-    named = os.environ.get("AIO_MODELS", "").split(os.pathsep)
-    yield from (Path(one).expanduser() for one in named if one)
-    yield home.comfyui
-
-
 def _other_roots(home: Home) -> Iterator[Path]:
-    for place in _others(home):
+    for place in home.others:
         yield place / "models" if (place / "models").is_dir() else place
 
 

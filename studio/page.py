@@ -14,7 +14,7 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from studio.errors import BadInput, StudioError
+from studio.errors import BadInput, StudioError, leave_out
 from studio.inputs import MAX_UPLOAD_BYTES
 from studio.modes import MODES, Mode
 from studio.page_api import add_endpoints, has_mcp, queue_request
@@ -150,6 +150,8 @@ def _as_served(
     studio: Studio, engine: str, strangers: bool, framed: bool = False, alone: bool = False
 ) -> dict[str, Any]:
     """What both ways to serve the page have in common."""
+    if strangers:
+        leave_out(*studio.home.places)
     routes = PageRoutes(
         studio,
         tell_details=not strangers,

@@ -12,6 +12,7 @@ from starlette.status import HTTP_507_INSUFFICIENT_STORAGE
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.disk import explain
+from studio.errors import BadInput
 from studio.page_answers import not_found
 from studio.page_owner import owner_of
 from studio.page_values import is_upload
@@ -60,7 +61,7 @@ class OwnUploads:
             # Who still sends would not hear the answer.
             while unread:
                 await read()
-            refusal = PlainTextResponse(sentence, HTTP_507_INSUFFICIENT_STORAGE)
+            refusal = PlainTextResponse(str(BadInput(sentence)), HTTP_507_INSUFFICIENT_STORAGE)
             await refusal(scope, receive, send)
 
     def _noting(self, owner: str, send: Send) -> Send:
