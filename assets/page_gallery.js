@@ -74,7 +74,7 @@ studio.gallery = (() => {
 
   function draw() {
     const tiles = [...shown.tiles.values()].sort((one, other) =>
-      other.made.created - one.made.created || other.made.index - one.made.index);
+      other.made.serial - one.made.serial || other.made.index - one.made.index);
     const grid = byId("gallery-grid");
     const kept = new Set(tiles);
     for (const old of [...grid.children]) if (!kept.has(old)) old.remove();

@@ -59,7 +59,7 @@ studio.jobs = (() => {
   function order(one, other) {
     const rank = (job) => (job.state === "running" ? 0 : job.live ? 1 : 2);
     return rank(one) - rank(other) || (one.position || 0) - (other.position || 0)
-      || other.created - one.created;
+      || other.serial - one.serial;
   }
 
   function keepingFocus(change) {
@@ -144,7 +144,7 @@ studio.jobs = (() => {
   // Of the newest job of a mode; null where there is none.
   function lastSeed(mode) {
     const made = [...list.rows.values()].filter((job) => job.mode === mode && !job.live);
-    made.sort((one, other) => other.created - one.created);
+    made.sort((one, other) => other.serial - one.serial);
     return made[0]?.seed ?? null;
   }
 

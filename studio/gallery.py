@@ -36,8 +36,11 @@ _LONGEST_SEARCH = 200
 
 @dataclass(frozen=True)
 class Made:
-    """One finished file. `output` is relative to the home, `created` seconds since the epoch."""
+    """One finished file. `output` is relative to the home, `created` seconds since the epoch, which
+    a clock that was set back counts again; newer jobs have a higher `serial`.
+    """
 
+    serial: int
     job_id: str
     index: int
     mode: str
@@ -198,8 +201,8 @@ def _rows(
         values += [job_id, owner, job_id, owner, int(index) if known else 0]
     # CROSS JOIN keeps the order of the loops: the owner's index gives the newest jobs first.
     return connection.execute(
-        "SELECT jobs.id, jobs.mode, jobs.seed, jobs.created, items.item_index, items.output,"
-        " items.details, json_extract(jobs.params, '$.prompt') AS prompt"
+        "SELECT jobs.serial, jobs.id, jobs.mode, jobs.seed, jobs.created, items.item_index,"
+        " items.output, items.details, json_extract(jobs.params, '$.prompt') AS prompt"
         " FROM jobs CROSS JOIN items ON items.job_id = jobs.id"
         f" WHERE {' AND '.join(conditions)} ORDER BY jobs.serial DESC, items.item_index DESC",
         values,
@@ -209,6 +212,7 @@ def _rows(
 def _made(row: sqlite3.Row) -> Made:
     details = json.loads(row["details"])
     return Made(
+        serial=row["serial"],
         job_id=row["id"],
         index=row["item_index"],
         mode=row["mode"],

@@ -10,6 +10,7 @@ from typing import Any
 
 from studio.errors import StudioError
 from studio.inputs import InputFile
+from studio.jobs_clock import correct_start
 from studio.jobs_queue import Direction, end_of_queue, front_of_queue, move, places_of
 from studio.jobs_read import find, marks, read, select
 from studio.jobs_rows import (
@@ -261,10 +262,19 @@ class JobTable:
             )
 
     def save_progress(
-        self, job_id: str, index: int, progress: Progress, timings: Mapping[str, float]
+        self,
+        job_id: str,
+        index: int,
+        progress: Progress,
+        timings: Mapping[str, float],
+        seconds: float | None = None,
     ) -> bool:
-        """Says where a running job is. Returns whether its owner has asked to cancel it."""
+        """Says where a running job is. Returns whether its owner has asked to cancel it.
+
+        It has run for so many `seconds`, whatever was done to the clock since.
+        """
         with self._file.writing() as connection:
+            correct_start(connection, job_id, self._now(), seconds)
             connection.execute(
                 "UPDATE jobs SET stages = ?, stage = ?, step = ?, steps = ?, fraction = ?,"
                 " forecast = ? WHERE id = ?",
@@ -321,14 +331,22 @@ class JobTable:
                 (record_to_json(failure), to_json(timings), job_id, index),
             )
 
-    def finish(self, job_id: str, state: State, failure: Failure | None = None) -> None:
-        """Ends a running job; items that it has not finished end as it does.
+    def finish(
+        self,
+        job_id: str,
+        state: State,
+        failure: Failure | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Ends a running job; items that it has not finished end as it does. `seconds` as in
+        `save_progress`.
 
         One that was called interrupted when the studio closed may still end well.
         """
         with self._file.writing() as connection:
             row = connection.execute("SELECT state FROM jobs WHERE id = ?", (job_id,)).fetchone()
             if row["state"] in ("running", "interrupted"):
+                correct_start(connection, job_id, self._now(), seconds)
                 self._end(connection, job_id, state, failure)
 
     def give_back(self, job_id: str) -> None:

@@ -115,12 +115,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Job:
-    """One request. Times are seconds since the epoch, by a clock that may have been set back.
+    """One request. Times are seconds since the epoch, by a clock that may have been set back, so
+    the order of jobs is that of `serial`.
 
     A job of several items is `done` when at least one of them is; `failed_items` are the others.
     `losses` counts how often it went back into the queue because its worker was lost.
     """
 
+    serial: int
     id: str
     owner: str
     mode: str
@@ -238,6 +240,7 @@ def item_from_row(row: sqlite3.Row) -> Item:
 
 def job_from_row(row: sqlite3.Row, items: Sequence[Item]) -> Job:
     return Job(
+        serial=row["serial"],
         id=row["id"],
         owner=row["owner"],
         mode=row["mode"],

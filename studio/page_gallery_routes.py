@@ -162,6 +162,7 @@ def made_view(made: Made) -> dict[str, object]:
         "kind": mode.makes if mode else None,
         "prompt": made.prompt,
         "seed": made.seed,
+        "serial": made.serial,
         "created": made.created,
         "name": Path(made.output).name,
         "seconds": frames / fps if frames and fps else None,

@@ -46,6 +46,7 @@ def row_view(job: Job, position: int | None, now: float) -> View:
         "live": job.is_live,
         "position": position,
         "percent": round(100 * job.progress.fraction),
+        "serial": job.serial,
         "created": job.created,
         "elapsed": _elapsed(job, now),
     }

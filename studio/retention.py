@@ -60,13 +60,14 @@ class Retention:
         self,
         home: Home,
         limits: Limits = SPACE_LIMITS,
-        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time,
         free_bytes: Callable[[Path], int] = disk.free_bytes,
     ) -> None:
-        """`now` gives seconds since the epoch, `free_bytes` the room where a folder is."""
+        """`clock` gives seconds since the epoch, `free_bytes` the room where a folder is."""
         self._home = home
         self._limits = limits
-        self._now = now
+        self._clock = clock
+        self._begun = clock() - time.monotonic()
         self._free_bytes = free_bytes
         self._file = JobFile(home.database, BUSY_SECONDS)
 
@@ -129,6 +130,10 @@ class Retention:
         for file in _files(self._home.scratch / "posters"):
             if self._is_old(file.changed):
                 file.path.unlink(missing_ok=True)
+
+    def _now(self) -> float:
+        """A clock that is set forward makes no file older; set back, it leaves new ones new."""
+        return min(self._clock(), self._begun + time.monotonic())
 
     def _is_old(self, changed: float) -> bool:
         return self._now() - changed > self._limits.age_seconds

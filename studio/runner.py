@@ -232,11 +232,11 @@ class Runner:
             logger.warning("Job %s: its process has died.", job_id)
 
     def _run(self, job: Job, listen: Listener | None) -> None:
-        live = self._live[job.id] = LiveJob()
+        live = self._live[job.id] = LiveJob(time.monotonic())
         try:
             state, failure = self._run_items(job, live, listen)
             if state != "queued":
-                self._insist(self._table.finish, job.id, state, failure)
+                self._insist(self._table.finish, job.id, state, failure, live.seconds)
         # Ctrl+C, or a table that stayed closed to us: where even this fails, the next turn does it.
         except BaseException:
             with suppress(StudioError):

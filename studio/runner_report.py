@@ -55,9 +55,16 @@ class Report(Protocol):
 class LiveJob:
     """What this process keeps in memory of a job that it runs."""
 
+    begun: float
+    """On the clock that only goes forward."""
     cancel: threading.Event = field(default_factory=threading.Event)
     preview: bytes | None = None
     memory: MemoryUsed | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Since the job was begun, whatever was done to the clock."""
+        return time.monotonic() - self.begun
 
 
 class StageClock:
@@ -197,7 +204,7 @@ class ItemReport:
         if time.monotonic() < self._next_write and not _ends_something(event):
             return
         wanted = self._table.save_progress(
-            self._job.id, self._item.index, self.progress, self.timings()
+            self._job.id, self._item.index, self.progress, self.timings(), self._live.seconds
         )
         self._next_write = time.monotonic() + WRITE_SECONDS
         if wanted:

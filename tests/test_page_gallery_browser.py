@@ -1,6 +1,8 @@
 """What goes on from a result, in a real Chromium: gallery, sending, deleting, dropped files."""
 
 import base64
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -139,6 +141,23 @@ def test_gallery_finds_opens_and_deletes_with_undo(chromium, server):
         tile(page, "a red circle").wait_for()
         page.wait_for_selector("#job video")
         assert open_page(stranger, server).locator("#gallery-grid li").count() == 0
+
+
+def test_newest_comes_first_though_the_clock_was_set_back(chromium, server):
+    with person(chromium, server) as context:
+        page = open_page(context, server)
+        for prompt in ("the first", "the second"):
+            make(page, "photo", prompt)
+        with closing(sqlite3.connect(server.home.database)) as table, table:
+            table.execute(
+                "UPDATE jobs SET created = created - 28800"
+                " WHERE json_extract(params, '$.prompt') = 'the second'"
+            )
+        page.reload()
+        tile(page, "the first").wait_for()
+        assert prompts(page) == ["the second", "the first"]
+        page.wait_for_selector("#jobs li")
+        assert page.locator("#jobs .name").all_inner_texts() == ["the second", "the first"]
 
 
 def test_result_goes_on_to_other_forms(chromium, server, tmp_path):

@@ -128,3 +128,17 @@ def test_swept_goes_on_after_a_failure(home, table):
         while old.is_file():
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("jump", [48 * HOUR, -48 * HOUR])
+def test_clock_that_is_set_makes_no_file_older(home, table, jump):
+    clock = [time.time()]
+    swept = Retention(home, Limits(24 * HOUR, 0, 0), lambda: clock[0], lambda folder: PLENTY)
+    old, new = output(home, "old.png", 30), output(home, "new.png", 0)
+    clock[0] += jump
+    later = output(home, "later.png", -jump / HOUR)
+    swept.sweep()
+    assert there(old, new, later) == [jump < 0, True, True]
+    clock[0] -= jump
+    swept.sweep()
+    assert there(old, new) == [False, True]

@@ -334,3 +334,23 @@ def test_runner_survives_a_broken_table_and_logs_it_once(table, home, running, c
     with sqlite3.connect(home.database) as connection:
         connection.execute("ALTER TABLE hidden RENAME TO items")
     wait_until_over(table, table.list_for("ann")[0])
+
+
+@pytest.mark.parametrize("jump", [8 * 3600.0, -8 * 3600.0])
+def test_clock_that_is_set_while_a_job_runs_is_not_counted(home, jump):
+    clock = [1_700_000_000.0]
+    table = JobTable(home.database, now=lambda: clock[0])
+    seen = []
+
+    def work(job: Job, item, report: ItemReport) -> ItemResult:
+        report(PLAN)
+        clock[0] += jump
+        report(StageStarted(1, 2))
+        seen.append(clock[0] - table.get(job.id).started)
+        clock[0] -= jump
+        return make(home, job)
+
+    job = Runner(table, work, home).run_one(submit(table).id)
+    assert job.state == "done"
+    # A busy machine takes its time, but no hours.
+    assert 0 <= seen[0] < 600 and 0 <= job.seconds < 600
