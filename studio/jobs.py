@@ -11,7 +11,7 @@ from typing import Any
 from studio.errors import StudioError
 from studio.inputs import InputFile
 from studio.jobs_clock import correct_start
-from studio.jobs_queue import Direction, end_of_queue, front_of_queue, move, places_of
+from studio.jobs_queue import WAITING, Direction, end_of_queue, move, places_of, put_back
 from studio.jobs_read import find, marks, read, select
 from studio.jobs_rows import (
     CancelOutcome,
@@ -45,13 +45,6 @@ __all__ = [
     "StageSeconds",
     "State",
 ]
-
-
-_WAITING = (
-    "state = 'queued', started = NULL, stages = '{}', stage = NULL, step = 0, steps = 0,"
-    " fraction = 0, forecast = NULL"
-)
-"""What is said of a job that is queued again."""
 
 
 class JobTable:
@@ -127,7 +120,7 @@ class JobTable:
             if not unfinished or index not in {None, *unfinished}:
                 raise StudioError("This job is finished; start a new one to make another result.")
             connection.execute(
-                f"UPDATE jobs SET {_WAITING}, position = ?, finished = NULL, notes = '[]',"
+                f"UPDATE jobs SET {WAITING}, position = ?, finished = NULL, notes = '[]',"
                 " failure = NULL, cancel_requested = 0, losses = 0 WHERE id = ?",
                 (end_of_queue(connection), job_id),
             )
@@ -359,15 +352,7 @@ class JobTable:
             if job.state == "running" and job.cancel_requested:
                 self._end(connection, job_id, "cancelled", None)
             elif job.state == "running":
-                connection.execute(
-                    f"UPDATE jobs SET {_WAITING}, position = ?, losses = losses + 1 WHERE id = ?",
-                    (front_of_queue(connection), job_id),
-                )
-                connection.execute(
-                    "UPDATE items SET state = 'queued', timings = '{}'"
-                    " WHERE job_id = ? AND state = 'running'",
-                    (job_id,),
-                )
+                put_back(connection, job_id)
 
     def mark_interrupted(self) -> tuple[str, ...]:
         """Ends the jobs whose process has died: every running one. Returns their ids.

@@ -5,6 +5,12 @@ from typing import Literal
 
 Direction = Literal["sooner", "later"]
 
+WAITING = (
+    "state = 'queued', started = NULL, stages = '{}', stage = NULL, step = 0, steps = 0,"
+    " fraction = 0, forecast = NULL"
+)
+"""What is said of a job that is queued again."""
+
 
 def end_of_queue(connection: sqlite3.Connection) -> float:
     """The position after everybody's last."""
@@ -45,3 +51,15 @@ def move(connection: sqlite3.Connection, owner: str, job_id: str, direction: Dir
 def _queue(connection: sqlite3.Connection) -> list[sqlite3.Row]:
     query = "SELECT id, owner, position FROM jobs WHERE state = 'queued' ORDER BY position"
     return connection.execute(query).fetchall()
+
+
+def put_back(connection: sqlite3.Connection, job_id: str) -> None:
+    """To the front: a running job that lost its worker, with the items that are over as they are."""
+    connection.execute(
+        f"UPDATE jobs SET {WAITING}, position = ?, losses = losses + 1 WHERE id = ?",
+        (front_of_queue(connection), job_id),
+    )
+    connection.execute(
+        "UPDATE items SET state = 'queued', timings = '{}' WHERE job_id = ? AND state = 'running'",
+        (job_id,),
+    )
