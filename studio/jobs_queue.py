@@ -18,7 +18,7 @@ def end_of_queue(connection: sqlite3.Connection) -> float:
     return float(connection.execute(query).fetchone()[0])
 
 
-def front_of_queue(connection: sqlite3.Connection) -> float:
+def _front_of_queue(connection: sqlite3.Connection) -> float:
     """The position before everybody's first."""
     query = "SELECT COALESCE(MIN(position), 2) - 1 FROM jobs WHERE state = 'queued'"
     return float(connection.execute(query).fetchone()[0])
@@ -54,10 +54,10 @@ def _queue(connection: sqlite3.Connection) -> list[sqlite3.Row]:
 
 
 def put_back(connection: sqlite3.Connection, job_id: str) -> None:
-    """To the front: a running job that lost its worker, with the items that are over as they are."""
+    """To the front: a running job that lost its worker; its items that are over stay so."""
     connection.execute(
         f"UPDATE jobs SET {WAITING}, position = ?, losses = losses + 1 WHERE id = ?",
-        (front_of_queue(connection), job_id),
+        (_front_of_queue(connection), job_id),
     )
     connection.execute(
         "UPDATE items SET state = 'queued', timings = '{}' WHERE job_id = ? AND state = 'running'",
