@@ -42,6 +42,7 @@ Object.assign(studio, (() => {
     if (!answer) return;
     showRefusal(mode, answer.error ? answer : null);
     if (!answer.job) return;
+    studio.welcome.close();
     studio.job.open(answer.job);
     studio.jobs.watch();
     reveal(byId("job-title"));
@@ -153,6 +154,7 @@ Object.assign(studio, (() => {
     new MutationObserver(dressForm).observe(byId("form"), { childList: true, subtree: true });
     dressForm();
     studio.shell.start();
+    studio.welcome.start();
     studio.crop.start(byId("form"));
     studio.signs.start();
     byId("jobs-more").addEventListener("click", studio.jobs.showOlder);

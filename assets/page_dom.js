@@ -42,6 +42,25 @@ studio.dom = (() => {
     if (url.href !== location.href) history[how]({}, "", url);
   }
 
+  // A browser may refuse a frame of another site its storage: then it holds until the page goes.
+  const refused = new Map();
+
+  function recall(name) {
+    try {
+      return localStorage.getItem(`aio.${name}`);
+    } catch {
+      return refused.get(name) ?? null;
+    }
+  }
+
+  function remember(name, value) {
+    try {
+      localStorage.setItem(`aio.${name}`, value);
+    } catch {
+      refused.set(name, value);
+    }
+  }
+
   const addressed = (name) => new URLSearchParams(location.search).get(name);
 
   function reveal(element) {
@@ -66,5 +85,6 @@ studio.dom = (() => {
       : { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
   }
 
-  return { root, byId, make, fill, ask, button, chip, address, addressed, reveal, duration, timeOf };
+  return { root, byId, make, fill, ask, button, chip, address, addressed, recall, remember, reveal,
+    duration, timeOf };
 })();

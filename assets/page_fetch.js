@@ -43,6 +43,7 @@ studio.fetching = (() => {
   function refresh() {
     byId("refresh-forms")?.click();
     studio.models.load();
+    studio.welcome.load();
   }
 
   async function change(path, order) {

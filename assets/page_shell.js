@@ -80,7 +80,7 @@ studio.shell = (() => {
     byId("scrim").addEventListener("click", closeDrawer);
     byId("help-open").addEventListener("click", openHelp);
     byId("help").addEventListener("click", onHelpClick);
-    for (const link of nav.querySelectorAll("[data-place]")) {
+    for (const link of document.querySelectorAll("[data-place]")) {
       link.addEventListener("click", () => goTo(link.dataset.place));
     }
     pinned.addEventListener("change", () => set(false));

@@ -2,7 +2,7 @@
 studio.signs = (() => {
   "use strict";
 
-  const { byId } = studio.dom;
+  const { byId, recall, remember } = studio.dom;
   const TITLE = "AIO Studio";
   const LONG_SECONDS = 20;
   const HOLD_MS = 10000; // a hidden tab looks every five seconds
@@ -45,8 +45,8 @@ studio.signs = (() => {
   }
 
   function claim(end) {
-    if (localStorage.getItem("aio.told") === end) return false;
-    localStorage.setItem("aio.told", end);
+    if (recall("told") === end) return false;
+    remember("told", end);
     return true;
   }
 
@@ -83,7 +83,7 @@ studio.signs = (() => {
   // Notification and tone, each with a switch in the drawer
 
   const away = () => document.hidden || !document.hasFocus();
-  const wants = (name) => localStorage.getItem(`aio.${name}`) === "on";
+  const wants = (name) => recall(name) === "on";
   // Browsers have notifications only on localhost and over HTTPS.
   const permission = () => "Notification" in window && isSecureContext
     ? Notification.permission : "missing";
@@ -128,13 +128,13 @@ studio.signs = (() => {
   async function onNotify() {
     const wanted = byId("notify").checked;
     if (wanted && permission() === "default") await Notification.requestPermission();
-    localStorage.setItem("aio.notify", wanted && permission() === "granted" ? "on" : "off");
+    remember("notify", wanted && permission() === "granted" ? "on" : "off");
     showSwitches();
   }
 
   function onTone() {
     const wanted = byId("tone").checked;
-    localStorage.setItem("aio.tone", wanted ? "on" : "off");
+    remember("tone", wanted ? "on" : "off");
     if (wanted) playTone();
   }
 

@@ -165,6 +165,8 @@ class Machine:
     ram_free: int
     weight_bytes: int = 2
     """Of a weight that is not cast: 4 where the device computes in float32."""
+    gpu: str = ""
+    """The card's own name, where it has one."""
 
     def without(self, share: float) -> "Machine":
         """The machine with that share of its free memory taken."""
@@ -244,24 +246,37 @@ def ram_bytes(rung: Rung, needs: Needs, machine: Machine) -> int:
     return kept.weights
 
 
-def explain(needs: Needs, machine: Machine) -> str:
+@dataclass(frozen=True)
+class Fit:
+    """How weights go into a machine's memory."""
+
+    sentence: str
+    enough: bool
+    """Whether the estimate leaves room."""
+
+
+def explain(needs: Needs, machine: Machine) -> Fit:
     """One sentence for the preflight: what is needed, what is here, and what will be done."""
     rung = choose_rung(needs, machine)
     full = device_bytes(RESIDENT, needs, machine)
     if fits(rung, needs, machine):
         here = _gigabytes(machine.vram_free)
-        return f"Needs {_gigabytes(full)} of {here} GB of memory: {rung.does}."
-    return (
+        return Fit(f"Needs {_gigabytes(full)} of {here} GB of memory: {rung.does}.", True)
+    return Fit(
         f"Needs at least {_wanted(rung, needs, machine)}, and {_here(machine)} free:"
-        " it may run out of memory."
+        " it may run out of memory.",
+        False,
     )
 
 
-def explain_dynamic(needs: Needs, machine: Machine) -> str:
+def explain_dynamic(needs: Needs, machine: Machine) -> Fit:
     """The same for ComfyUI, which moves weights as the memory allows, and is not asked how."""
-    least = machine.device == "cuda" and needs.weights > machine.ram_free + machine.vram_free
-    fate = "some will be read from the disk again and again" if least else "ComfyUI moves them"
-    return f"{_gigabytes(needs.weights)} GB of weights, and {_here(machine)} free: {fate}."
+    own = machine.vram_free if machine.device == "cuda" else 0
+    enough = needs.weights <= machine.ram_free + own
+    again = machine.device == "cuda" and not enough
+    fate = "some will be read from the disk again and again" if again else "ComfyUI moves them"
+    sentence = f"{_gigabytes(needs.weights)} GB of weights, and {_here(machine)} free: {fate}."
+    return Fit(sentence, enough)
 
 
 def _kept(rung: Rung, needs: Needs, machine: Machine) -> Needs:

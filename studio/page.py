@@ -42,6 +42,7 @@ from studio.page_shell import FIRST_MODE, NOTICE, build_drawer, build_header
 from studio.page_theme import FAVICON, build_head, build_theme
 from studio.page_uploads import OwnUploads
 from studio.page_values import form_values, safe_values
+from studio.page_welcome import WelcomeRoutes, welcome
 from studio.studio import Studio
 
 Say = Callable[..., Card]
@@ -81,6 +82,7 @@ def build_page(studio: Studio, engine: str = "", strangers: bool = False) -> gr.
             buttons = build_drawer()
             with gr.Column(elem_id="form", min_width=0):
                 plain_html(NOTICE)
+                plain_html(welcome(strangers))
                 plain_html(RESTORED)
                 tabs, forms = _build_forms(studio, say)
                 plain_html(PANEL)
@@ -158,6 +160,7 @@ def _as_served(
         more=[
             *GalleryRoutes(studio).routes(),
             *ModelsRoutes(studio, engine, strangers).routes(),
+            *WelcomeRoutes(studio, engine, strangers).routes(),
         ],
         around=[Middleware(OwnUploads, uploads=studio.uploads)],
         framed=framed,

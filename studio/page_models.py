@@ -20,8 +20,9 @@ from studio.needs import (
     variants_of,
     with_what_is_here,
 )
+from studio.preflight_machine import machine_sentence
 from studio.registry import Model, Variant
-from studio.weights_hub import GIGABYTE, free_gigabytes
+from studio.weights_hub import free_gigabytes
 from studio.weights_hub_cache import cache_folder
 
 View = dict[str, object]
@@ -95,7 +96,7 @@ def machine_view(home: Home, machine: Machine | None, engine: str = "") -> View:
         "Results": str(home.outputs),
     }
     return {
-        "memory": memory_sentence(machine) if machine else None,
+        "memory": machine_sentence(machine) if machine else None,
         "options": _options(engine),
         "disk": f"{free_gigabytes():.0f} GB free for models",
         "folders": [{"name": name, "path": path} for name, path in folders.items()]
@@ -109,15 +110,6 @@ def _options(engine: str) -> list[dict[str, str]]:
         label: f"{os.environ.get(name, '') or 'auto'} ({name})" for name, label in OPTIONS.items()
     }
     return [{"name": name, "value": value} for name, value in chosen.items()]
-
-
-def memory_sentence(machine: Machine) -> str:
-    """What the device has, as it was when the studio started."""
-    ram = f"{machine.ram_total / GIGABYTE:.0f} GB of RAM"
-    if machine.device == "cuda":
-        total, free = (one / GIGABYTE for one in (machine.vram_total, machine.vram_free))
-        return f"GPU, {total:.0f} GB of VRAM ({free:.0f} free at the start), {ram}"
-    return f"{'Apple GPU' if machine.device == 'mps' else 'No GPU'}, {ram}"
 
 
 def _settled(home: Home) -> Iterable[Variant]:

@@ -11,6 +11,7 @@ from studio.modes import Mode
 from studio.needs import Need, model_settings
 from studio.page_read_out import seconds_asked
 from studio.preflight import Preflight, preflight
+from studio.preflight_summary import gigabytes
 from studio.registry import Variant
 from studio.studio import Studio
 
@@ -36,11 +37,6 @@ def preflight_card(
     gpu = [_paragraph(lent, "quiet")] if lent else []
     button = "Generate on demo weights" if found.weights.demo else "Generate"
     return Card(_card(*_lines(found, raw, strangers), *gpu), button)
-
-
-def gigabytes(size: float) -> str:
-    """A size as a person reads it: 0.7 GB, 6.9 GB, 47 GB."""
-    return f"{size:.0f} GB" if size >= 9.95 else f"{max(size, 0.1):.1f} GB"
 
 
 def _card(*lines: str) -> str:

@@ -11,6 +11,7 @@ import gradio as gr
 
 from studio.modes import MODES
 from studio.page_forms import plain_html
+from studio.page_welcome import AGAIN
 
 GROUPS = {"image": "Images", "video": "Video"}
 FIRST_MODE = next(iter(MODES))
@@ -102,6 +103,7 @@ def _help() -> str:
 <p class="quiet">On a Mac, the command key works like Ctrl.</p>
 <h3>Licences</h3>{_list([(escape(name), escape(licence)) for name, licence in LICENCES])}
 <p class="quiet">What you make with a model is under the terms of its licence.</p>
+{AGAIN}
 <form method="dialog"><button class="plain">Close</button></form>
 </dialog>"""
 

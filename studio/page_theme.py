@@ -23,6 +23,7 @@ SCRIPTS = (
     "page_seed.js",
     "page_crop.js",
     "page_models.js",
+    "page_welcome.js",
     "page_shell.js",
     "page.js",
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from studio.engine import engine_to_fetch, weights_to_run
 from studio.errors import StudioError
 from studio.families import FAMILIES, Family
-from studio.fitting import Machine, Needs, Work, explain, explain_dynamic
+from studio.fitting import Fit, Machine, Needs, Work, explain, explain_dynamic
 from studio.home import Home
 from studio.modes import Mode
 from studio.needs import (
@@ -42,8 +42,13 @@ class Preflight:
     needs: tuple[Need, ...]
     free_gigabytes: float
     """On the disk of the Hub's cache."""
-    fit: str
-    """How the real weights go into the memory, in one sentence; empty while it is not known."""
+    memory: Fit | None
+    """How the real weights go into the memory; None while it is not known."""
+
+    @property
+    def fit(self) -> str:
+        """The same in one sentence, empty while it is not known."""
+        return self.memory.sentence if self.memory else ""
 
     @property
     def missing(self) -> tuple[Need, ...]:
@@ -94,7 +99,7 @@ def preflight(
         variant=variant,
         needs=found,
         free_gigabytes=free_gigabytes(),
-        fit=_fit(mode, variant, _work(home, raw, weights, mode), told) if told else "",
+        memory=_fit(mode, variant, _work(home, raw, weights, mode), told) if told else None,
     )
 
 
@@ -126,22 +131,22 @@ def _work(home: Home, raw: Mapping[str, object], weights: Weights, mode: Mode) -
         return usual
 
 
-def _fit(mode: Mode, variant: Variant | None, work: Work, machine: Machine) -> str:
+def _fit(mode: Mode, variant: Variant | None, work: Work, machine: Machine) -> Fit:
     engine = variant.engine if variant else "diffusers"
     return _FITS[engine](mode, variant, work, machine)
 
 
-def _fit_diffusers(mode: Mode, variant: Variant | None, work: Work, machine: Machine) -> str:
+def _fit_diffusers(mode: Mode, variant: Variant | None, work: Work, machine: Machine) -> Fit:
     return explain(FAMILIES[mode.family].needs_for(work), machine)
 
 
-def _fit_comfy(mode: Mode, variant: Variant | None, work: Work, machine: Machine) -> str:
+def _fit_comfy(mode: Mode, variant: Variant | None, work: Work, machine: Machine) -> Fit:
     """By the sizes of the files, which ComfyUI keeps as they are, in 8 or 16 bits."""
     gigabytes = sum(model.gigabytes for model in variant.models) if variant else 0.0
     return explain_dynamic(Needs(int(gigabytes * GIGABYTE), 0, 0, 0, blocks=1), machine)
 
 
-_FITS: Mapping[str, Callable[[Mode, Variant | None, Work, Machine], str]] = {
+_FITS: Mapping[str, Callable[[Mode, Variant | None, Work, Machine], Fit]] = {
     "diffusers": _fit_diffusers,
     "comfy": _fit_comfy,
 }

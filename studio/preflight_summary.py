@@ -57,6 +57,11 @@ def disk_line(missing: float, free: float) -> str:
     return f"{missing:.1f} GB to fetch; {free:.0f} GB of disk are free.{room}"
 
 
+def gigabytes(size: float) -> str:
+    """A size as a person reads it: 0.7 GB, 6.9 GB, 47 GB."""
+    return f"{size:.0f} GB" if size >= 9.95 else f"{max(size, 0.1):.1f} GB"
+
+
 def need_as_json(need: Need) -> Mapping[str, object]:
     """A model with its place, size, source and licence."""
     return {

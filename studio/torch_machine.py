@@ -23,6 +23,7 @@ def read_machine(device: Device) -> Machine:
         ram_total=ram_total,
         ram_free=ram_free,
         weight_bytes=device.dtype.itemsize,
+        gpu=torch.cuda.get_device_name() if device.name == "cuda" else "",
     )
 
 

@@ -35,9 +35,17 @@ def started_chromium():
 
 
 @contextmanager
-def person(chromium, server, width=1440, **more):
-    """A browser of its own. Fails on an error in the console and on a request to another host."""
-    context = chromium.new_context(viewport={"width": width, "height": WIDTHS[width]}, **more)
+def person(chromium, server, width=1440, first_visit=False, **more):
+    """A browser of its own. Fails on an error in the console and on a request to another host.
+
+    Who has been here before is not welcomed.
+    """
+    before = [] if first_visit else [{"name": "aio.welcomed", "value": "yes"}]
+    context = chromium.new_context(
+        viewport={"width": width, "height": WIDTHS[width]},
+        storage_state={"cookies": [], "origins": [{"origin": server.url, "localStorage": before}]},
+        **more,
+    )
     context.set_default_timeout(60_000)
     errors, elsewhere = [], []
 

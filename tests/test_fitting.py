@@ -13,6 +13,7 @@ from studio.fitting import (
     LADDERS,
     OFFLOAD,
     RESIDENT,
+    Fit,
     Machine,
     Work,
     choose_rung,
@@ -144,17 +145,18 @@ def test_where_nothing_fits_the_most_frugal_is_tried():
     ],
 )
 def test_explain_is_one_sentence_with_what_is_here(machine, expected):
-    sentence = explain(needs_for("ltx-2.3", SHORT_CLIP), machine)
+    sentence = explain(needs_for("ltx-2.3", SHORT_CLIP), machine).sentence
     assert sentence.startswith(expected)
     assert sentence.count(".") == sentence.endswith(".")
 
 
 def test_explain_dynamic_tells_what_comfyui_has_to_move():
     needs = needs_for("ltx-2.3", SHORT_CLIP)
-    assert explain_dynamic(needs, cuda(23, 62)) == (
-        "74 GB of weights, and 25 GB of VRAM and 67 GB of RAM are free: ComfyUI moves them."
+    assert explain_dynamic(needs, cuda(23, 62)) == Fit(
+        "74 GB of weights, and 25 GB of VRAM and 67 GB of RAM are free: ComfyUI moves them.", True
     )
-    assert "from the disk" in explain_dynamic(needs, cuda(11, 16))
+    tight = explain_dynamic(needs, cuda(11, 16))
+    assert "from the disk" in tight.sentence and not tight.enough
 
 
 def test_requested_rung_knows_the_ladder_and_refuses_the_rest():

@@ -66,6 +66,8 @@ def _take_all(chromium: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        page.goto(ADDRESS)
+        page.click("#welcome-close")
         _make(page, "t2v", "a red circle moving left")
         _make(page, "image", "a red circle on white")
         for width, height in WIDTHS.items():
