@@ -46,6 +46,7 @@ INSTALLER = {
     "errors.py",
     "home.py",
     "hosts.py",
+    "packages.py",
 }
 """All that the installation of ComfyUI imports: a change elsewhere must not build it anew."""
 

@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +17,7 @@ from studio.cli_batch import add_batch_command
 from studio.cli_comfy import add_comfy_command
 from studio.cli_models import add_models_commands
 from studio.cli_run import Commands, add_mode_command
+from studio.doctor_faults import mend
 from studio.errors import BadInput, MissingWeights, StudioError
 from studio.home import home_at
 from studio.hosts import keep_hub_cache, this_host
@@ -120,16 +122,26 @@ def _add_doctor(commands: Commands) -> None:
     parser = commands.add_parser("doctor", help="check this machine and what is installed")
     parser.add_argument("--home", help="the studio's folder")
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
+    parser.add_argument("--fix", action="store_true", help="mend what can be mended, then check")
     parser.set_defaults(run=_doctor)
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    report = doctor.examine(home_at(options.home))
+    home = home_at(options.home)
+    mended = list(mend(home, _say)) if options.fix else None
+    report = doctor.examine(home)
     if options.json:
-        _write_json(report.as_json())
+        told = {} if mended is None else {"mended": [asdict(one) for one in mended]}
+        _write_json({**told, **report.as_json()})
     else:
-        _write(report.as_text())
+        before = "" if mended is None else f"{doctor.mended_as_text(mended)}\n\n"
+        _write(before + report.as_text())
     return 0 if report.healthy else FAILED
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _write(text: str) -> None:

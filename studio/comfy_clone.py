@@ -99,6 +99,11 @@ def bring(url: str, commit: str, folder: Path) -> None:
             _WAYS[state](target)
 
 
+def is_half_made(folder: Path) -> bool:
+    """Whether a first installation into the folder was killed: it leaves its clone beside it."""
+    return any(folder.parent.glob(f"{_partial(folder)}*"))
+
+
 def _clone(target: _Target) -> None:
     with _whole(target) as clone:
         _marker(target.folder).unlink(missing_ok=True)

@@ -1,15 +1,11 @@
 """Installs ComfyUI and node packs at their pinned commits, and says what is installed."""
 
 import importlib.metadata
-import subprocess
-import sys
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from filelock import FileLock, Timeout
 from packaging.requirements import Requirement
@@ -20,20 +16,12 @@ from studio.comfy_pins import GITHUB, PINS, SAME_MODULE, TORCH_COMPANIONS, Pin, 
 from studio.disk import disk_errors
 from studio.errors import BadInput, EngineFailed
 from studio.home import Home
+from studio.packages import PIP_INSTALL, ROOT, Pip, Say, lines_of, require_success, run_pip
 
-Say: TypeAlias = Callable[[str], None]
-"""Told one line for every step that takes time."""
-
-Pip: TypeAlias = Callable[[Sequence[str], Say], tuple[int, str]]
-"""Runs a command; returns its exit status and the last lines that it wrote."""
-
-REQUIREMENTS = Path(__file__).parent.parent / "requirements-comfy.txt"
+REQUIREMENTS = ROOT / "requirements-comfy.txt"
 
 REQUIREMENTS_MEGABYTES = 420
 """What they fill beside `requirements.txt`: comfy-kitchen 227, scipy 143, the rest 50."""
-
-_TAIL = 5
-"""Lines of pip's that are shown when it fails: its reason stands in the last few."""
 
 
 @dataclass(frozen=True)
@@ -133,19 +121,6 @@ def missing_requirements(wanted: Iterable[str]) -> list[str]:
     return [line for line in dict.fromkeys(wanted) if not _satisfied(Requirement(line))]
 
 
-def run_pip(command: Sequence[str], say: Say) -> tuple[int, str]:
-    """Runs the command and passes on what it downloads, with sizes."""
-    last: deque[str] = deque(maxlen=_TAIL)
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        for line in process.stdout or ():
-            last.append(line.rstrip())
-            if line.lstrip().startswith(("Downloading", "Installing collected")):
-                say(line.strip())
-    return process.returncode, "\n".join(last)
-
-
 def _pack(name: str, pins: Pins) -> Pin:
     for pack in pins.packs.values():
         if pack.name.lower() == name.lower():
@@ -229,23 +204,20 @@ def _install_requirements(
     with disk, tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "constraints.txt"
         file.write_text("".join(f"{line}\n" for line in constraints))
-        status, tail = pip(_command(file, extras), say)
-    if status:
-        raise EngineFailed(f"pip could not install the Python packages; its last lines:\n{tail}")
+        done = pip(_command(file, extras), say)
+    require_success(done)
 
 
 def _command(constraints: Path, extras: Sequence[str]) -> list[str]:
-    options = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
     files = ["--constraint", str(constraints), "--requirement", str(REQUIREMENTS)]
-    return [sys.executable, "-m", "pip", "install", *options, *files, *extras]
+    return [*PIP_INSTALL, *files, *extras]
 
 
 def _wanted(packs: Sequence[Pin]) -> Iterator[str]:
     """The lines of the file, those of torch's companions with their versions, and the packs'."""
     companions = _companions(_version("torch"))
-    for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            yield companions.get(line, line)
+    for line in lines_of(REQUIREMENTS):
+        yield companions.get(line, line)
     for pack in packs:
         yield from pack.requirements
 

@@ -1,21 +1,25 @@
-"""What this machine has and what is missing, in sentences."""
+"""What this machine has, what runs on it and what is missing, in sentences."""
 
 import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from studio import __version__
+from studio.doctor_faults import Mended, find_faults
 from studio.engine import ENGINES
 from studio.errors import StudioError
 from studio.families import FAMILIES
+from studio.fitting import Machine
 from studio.home import Home
 from studio.machine_watch import read_here
 from studio.modes import MODES
 from studio.outputs import free_bytes
+from studio.packages import BY_HAND
 from studio.preflight import preflight
+from studio.preflight_machine import Line, first_look, lines_for_owner
 from studio.preflight_summary import preflight_sentence
 from studio.weights import installed
 
@@ -36,6 +40,9 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
+    """What the machine is and runs, in a few lines; then every check."""
+
+    summary: tuple[Line, ...]
     checks: tuple[Check, ...]
 
     @property
@@ -43,24 +50,29 @@ class Report:
         return all(check.ok is not False for check in self.checks)
 
     def as_json(self) -> dict[str, object]:
-        """The checks by name, and whether all is well."""
+        """The summary, the checks by name, and whether all is well."""
         return {
             "studio": __version__,
             "healthy": self.healthy,
+            "summary": [asdict(line) for line in self.summary],
             "checks": [asdict(check) for check in self.checks],
         }
 
     def as_text(self) -> str:
-        """One line a check."""
+        """The summary, an empty line, and one line a check."""
         marks = {True: "ok  ", False: "BAD ", None: "    "}
-        return "\n".join(
-            f"{marks[check.ok]} {check.name}: {check.sentence}" for check in self.checks
-        )
+        checks = [f"{marks[check.ok]} {check.name}: {check.sentence}" for check in self.checks]
+        return "\n".join([*map(str, self.summary), "", *checks])
 
 
 def examine(home: Home) -> Report:
-    """Look at Python, the packages, the device, the home folder, the weights and the modes."""
+    """Look at Python, the packages, the device, the home folder, the weights and the modes.
+
+    What `doctor_faults` knows to be wrong is told, and left as it is.
+    """
+    machine = read_here()
     return Report(
+        tuple(_summary(home, machine)),
         tuple(
             check
             for looks in (
@@ -71,11 +83,26 @@ def examine(home: Home) -> Report:
                 lambda: _home(home),
                 lambda: _engines(home),
                 lambda: _weights(home),
-                lambda: _modes(home),
+                lambda: _modes(home, machine),
+                lambda: _faults(home),
             )
             for check in looks()
-        )
+        ),
     )
+
+
+def mended_as_text(mended: Sequence[Mended]) -> str:
+    """One line for each fault that was there."""
+    lines = [f"{'mended' if one.mended else 'LEFT  '} {one.name}: {one.sentence}" for one in mended]
+    return "\n".join(lines or ["Nothing was to be mended."])
+
+
+def _summary(home: Home, machine: Machine | None) -> Iterator[Line]:
+    try:
+        yield from lines_for_owner(first_look(home, "", machine))
+    # The checks say it too: of the disk, or of a file that names folders of models.
+    except StudioError as error:
+        yield Line("This machine", str(error))
 
 
 def _python() -> Iterator[Check]:
@@ -90,7 +117,7 @@ def _packages() -> Iterator[Check]:
         try:
             yield Check(name, True, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            yield Check(name, False, "is not installed: run 'pip install -r requirements.txt'.")
+            yield Check(name, False, f"is not installed: run '{BY_HAND}'.")
 
 
 def _video() -> Iterator[Check]:
@@ -147,9 +174,14 @@ def _weights(home: Home) -> Iterator[Check]:
         yield Check(f"weights {family.label}", None, found)
 
 
-def _modes(home: Home) -> Iterator[Check]:
+def _faults(home: Home) -> Iterator[Check]:
+    for fault in find_faults(home):
+        how = " 'python -m studio doctor --fix' mends it." if fault.mend else ""
+        yield Check(fault.name, None if fault.harmless else False, f"{fault.sentence}{how}")
+
+
+def _modes(home: Home, machine: Machine | None) -> Iterator[Check]:
     """What each mode would run with, what it would fetch, and how that fits the memory."""
-    machine = read_here()
     for mode in MODES.values():
         try:
             sentence = preflight_sentence(preflight(home, mode, {}, machine))

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from studio.comfy_install import Say, install
+from studio.comfy_install import install
 from studio.comfy_pins import PINS
 from studio.errors import StudioError
 from studio.home import Home
 from studio.modes import MODES
+from studio.packages import Say
 from studio.weights import installed
 
 

@@ -24,7 +24,7 @@ FLOORS = (
             "safetensors_header",
         ),
     ),
-    ("installing", ("comfy_pins", "comfy_clone", "comfy_install")),
+    ("installing", ("packages", "comfy_pins", "comfy_clone", "comfy_install")),
     (
         "data",
         (
@@ -59,7 +59,7 @@ FLOORS = (
     ("planning", ("request", "planning…", "plan_summary", "mode_listing", "preflight…")),
     ("jobs", ("jobs…", "estimates", "runner…", "submission", "gallery", "restore", "retention")),
     ("making", ("finishing", "production", "remote_work", "zero_…")),
-    ("studio", ("studio", "doctor", "machine_watch", "fetching", "uploads", "host_…")),
+    ("studio", ("studio", "doctor…", "machine_watch", "fetching", "uploads", "host_…")),
     ("page", ("page…",)),
     ("start", ("cli…", "__main__")),
 )

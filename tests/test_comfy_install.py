@@ -12,10 +12,11 @@ import pytest
 from comfy_origin import NEW, OLD, PACK, FakePip, Hub, git
 from filelock import FileLock
 
-from studio.comfy_install import install, missing_requirements, run_pip, status
+from studio.comfy_install import install, missing_requirements, status
 from studio.comfy_pins import PINS, TORCH_COMPANIONS
 from studio.errors import BadInput, EngineFailed
 from studio.home import Home
+from studio.packages import run_pip
 
 
 @pytest.fixture(autouse=True)
