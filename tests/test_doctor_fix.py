@@ -278,8 +278,6 @@ def test_leftovers_go_and_what_may_be_used_stays(home):
         old(home.scratch / "trash" / "made" / "cat.png"),
         old(home.demo / ".building-1" / "new"),
     ]
-    for path in useless:
-        os.utime(path.parents[1], (LONG_AGO, LONG_AGO))
     new = home.outputs / "2025-01-31" / ".partial-4"
     new.touch()
     useful = [
@@ -288,6 +286,8 @@ def test_leftovers_go_and_what_may_be_used_stays(home):
         old(home.outputs / "2025-01-31" / "120000_photo_1.png"),
         new,
     ]
+    for path in (*useless, useful[0]):
+        os.utime(path.parents[1], (LONG_AGO, LONG_AGO))
     said = fixed(home)["scratch"].sentence
     assert said.startswith("Deleted 8 files and folders that nothing uses")
     assert not any(path.exists() for path in useless)
