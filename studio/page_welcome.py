@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from studio.page_routes import answer
+from studio.page_answers import answer
 from studio.preflight_machine import Line, first_look, lines_for_owner, lines_for_strangers
 from studio.studio import Studio
 
