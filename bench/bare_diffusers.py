@@ -10,6 +10,7 @@ import itertools
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -105,14 +106,15 @@ def _bare(plan: Plan, folder: Path) -> Callable[[int], None]:
     pipeline.scheduler = scheduler_for(sampling, pipeline.scheduler.config)
 
     def call(seed: int) -> None:
-        image = pipeline(
-            prompt=plan.prompt,
-            width=plan.width,
-            height=plan.height,
-            num_inference_steps=sampling.steps,
-            generator=torch.Generator().manual_seed(seed),
-            **arguments,
-        ).images[0]
+        with _same_references(plan) if plan.mode == "edit" else nullcontext():
+            image = pipeline(
+                prompt=plan.prompt,
+                width=plan.width,
+                height=plan.height,
+                num_inference_steps=sampling.steps,
+                generator=torch.Generator().manual_seed(seed),
+                **arguments,
+            ).images[0]
         image.save(folder / f"bare-{seed}.png")
 
     return call
@@ -140,6 +142,13 @@ def _edit(plan: Plan) -> tuple[Any, dict[str, Any]]:
     # The plain loader asks for torchvision, which the studio does without.
     pipeline = QwenEditRunner(plan.weights, best_device())._pipeline
     return pipeline, {"image": [Image.open(plan.task.source)], **_guided(plan)}
+
+
+def _same_references(plan: Plan) -> AbstractContextManager[None]:
+    """The pipeline would show pictures to tiny weights at the size that the real ones know."""
+    from studio.diffusers_qwen_edit import reference_areas
+
+    return reference_areas(plan.weights.canvas)
 
 
 def _guided(plan: Plan) -> dict[str, Any]:
