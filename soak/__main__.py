@@ -7,7 +7,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from soak import disks, graphs, homes, kills, media, queue, requests
+from soak import disks, graphs, homes, kills, media, queue, recipes, requests
 
 
 def main() -> int:
@@ -63,6 +63,10 @@ def _graphs(folder: Path, options: argparse.Namespace) -> graphs.Graphs:
     return graphs.campaign(folder, options.seed, options.files)
 
 
+def _recipes(folder: Path, options: argparse.Namespace) -> recipes.Recipes:
+    return recipes.campaign(folder, options.seed, options.files)
+
+
 CAMPAIGNS = {
     "kills": _kills,
     "queue": _queue,
@@ -71,6 +75,7 @@ CAMPAIGNS = {
     "disks": _disks,
     "homes": _homes,
     "graphs": _graphs,
+    "recipes": _recipes,
 }
 
 

@@ -59,12 +59,12 @@ def campaign(folder: Path, seed: int, count: int) -> Graphs:
     answers = []
     for number in range(count):
         if number % 2:
-            answers.append(_answer(lambda: _bound(home, chance, plans)))
+            answers.append(answer(lambda: _bound(home, chance, plans)))
         else:
             workflow = mutated(_workflow(), chance)
             read = chance.choice((convert, by_output, by_group))
             answers.append(
-                _answer(lambda one=workflow, use=read: use(read_workflow(one), definitions))
+                answer(lambda one=workflow, use=read: use(read_workflow(one), definitions))
             )
     wrong = sorted({one for one in answers if one not in ("taken", "refused")})
     return Graphs(count, answers.count("taken"), answers.count("refused"), tuple(wrong))
@@ -100,7 +100,8 @@ def _bound(home: Home, chance: random.Random, plans: Mapping[str, Plan]) -> None
     require_own_graph(home, plans[mode_id])
 
 
-def _answer(use: Callable[[], object]) -> str:
+def answer(use: Callable[[], object]) -> str:
+    """How the use of a mutated file has ended: "taken", "refused", or what should not be."""
     try:
         use()
     except StudioError as error:
