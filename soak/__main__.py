@@ -7,7 +7,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from soak import disks, graphs, homes, kills, media, queue, recipes, requests
+from soak import clocks, disks, graphs, homes, kills, media, queue, recipes, requests
 
 
 def main() -> int:
@@ -63,6 +63,10 @@ def _graphs(folder: Path, options: argparse.Namespace) -> graphs.Graphs:
     return graphs.campaign(folder, options.seed, options.files)
 
 
+def _clocks(folder: Path, options: argparse.Namespace) -> clocks.Clocks:
+    return clocks.campaign(folder, options.seed)
+
+
 def _recipes(folder: Path, options: argparse.Namespace) -> recipes.Recipes:
     return recipes.campaign(folder, options.seed, options.files)
 
@@ -76,6 +80,7 @@ CAMPAIGNS = {
     "homes": _homes,
     "graphs": _graphs,
     "recipes": _recipes,
+    "clocks": _clocks,
 }
 
 
