@@ -13,12 +13,18 @@ from studio.home import Home
 from studio.jobs import JobTable
 from studio.jobs_copy import restore_table
 from studio.jobs_rows import item_from_row, job_from_row
-from studio.jobs_schema import BUSY_SECONDS, MIGRATIONS, plain_errors, schema_version
+from studio.jobs_schema import (
+    BUSY_SECONDS,
+    MIGRATIONS,
+    has_our_columns,
+    plain_errors,
+    schema_version,
+)
 
 ASIDE = "jobs-damaged-"
 """How the names begin of tables that were set aside."""
 
-_DAMAGE = ("not a database", "malformed", "no such table", "no such column")
+_DAMAGE = ("not a database", "malformed")
 """What SQLite says of a file that no waiting and no permission would mend."""
 
 
@@ -48,6 +54,8 @@ def _is_sound(table: sqlite3.Connection) -> bool:
         return False
     # An older table is brought up to date when the studio opens it, a newer one is not ours.
     if schema_version(table) == len(MIGRATIONS):
+        if not has_our_columns(table):
+            return False
         table.row_factory = sqlite3.Row
         for row in table.execute("SELECT * FROM items"):
             item_from_row(row)

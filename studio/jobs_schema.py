@@ -164,6 +164,11 @@ def _our_columns() -> tuple[tuple[object, ...], ...]:
         return _columns(connection)
 
 
+def has_our_columns(connection: sqlite3.Connection) -> bool:
+    """Whether every row of ours fits the tables of the newest version."""
+    return _columns(connection) == _our_columns()
+
+
 def _let_readers_pass(connection: sqlite3.Connection, busy_seconds: float) -> None:
     """Turns on the write-ahead log; SQLite's own timeout does not cover this one statement."""
     deadline = time.monotonic() + busy_seconds
@@ -191,7 +196,7 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
     connection.row_factory = sqlite3.Row
     migrate(connection, path)
-    if _columns(connection) != _our_columns():
+    if not has_our_columns(connection):
         raise StudioError(_DAMAGED.format(path=path))
     _let_readers_pass(connection, busy_seconds)
     # A power cut may undo the last commits, a killed process none, and no step waits for the disk.

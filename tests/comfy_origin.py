@@ -1,6 +1,10 @@
 """Where ComfyUI and packs come from: local repositories, packages of a test's own, a fake pip."""
 
+import os
+import signal
 import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,3 +87,62 @@ class FakePip:
         self.commands.append(list(command))
         self.constraints = Path(command[command.index("--constraint") + 1]).read_text()
         return self.answer
+
+
+def use_plain_git(monkeypatch):
+    """git without anybody's settings, and no ComfyUI but the one that is installed."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Test")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.org")
+    monkeypatch.delenv("AIO_COMFYUI", raising=False)
+
+
+KILLED_CHILD = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from studio.comfy_install import install
+from studio.comfy_pins import PINS, Pins
+from studio.home import Home
+root, commit, url = sys.argv[1:]
+pins = Pins(replace(PINS.comfyui, commit=commit), {})
+install(Home(Path(root)), pins=pins, base_url=url, say=print, pip=lambda command, say: (0, ""))
+"""
+
+
+def kill_during(home, hub, tmp_path, step):
+    """Runs install in a child whose git stops inside `step`, and kills both without warning.
+
+    The stopped step has done half of its work: a checkout has removed a file and holds its lock.
+    """
+    real = subprocess.run(["which", "git"], capture_output=True, text=True, check=True)
+    folder, flag = tmp_path / "slow", tmp_path / "reached"
+    folder.mkdir()
+    script = folder / "git"
+    script.write_text(
+        f"""#!/bin/sh
+case " $* " in *" {step} "*)
+  case {step} in
+    fetch) {real.stdout.strip()} "$@";;
+    checkout) cd "{home.comfyui}" && rm execution.py && touch .git/index.lock;;
+  esac
+  touch "{flag}"; sleep 60;;
+esac
+exec {real.stdout.strip()} "$@"
+"""
+    )
+    script.chmod(0o755)
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED_CHILD, str(home.root), hub.new, hub.base_url],
+        env=os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
+        cwd=Path(__file__).parent.parent,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 30
+    while not flag.exists() and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert flag.exists()
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()

@@ -1,4 +1,4 @@
-"""`doctor --fix`: packages with the real pip, and ComfyUI from local repositories."""
+"""`doctor --fix` on what is installed: real pip, real git, and no network."""
 
 import importlib.metadata
 import json
@@ -10,9 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from comfy_origin import Hub
-from doctor_runs import ROOT, doctor, made, quiet
-from test_comfy_install import kill_during, plain_git
+from comfy_origin import Hub, kill_during, use_plain_git
+from doctor_patient import ROOT, doctor, made, quiet
+from filelock import FileLock
 
 from studio import doctor_installed
 from studio.comfy_install import install, status
@@ -20,15 +20,15 @@ from studio.doctor_faults import mend
 from studio.doctor_installed import comfy_faults
 from studio.errors import StudioError
 
-git_settings = plain_git
+
+@pytest.fixture(autouse=True)
+def plain_git(monkeypatch):
+    use_plain_git(monkeypatch)
 
 
 @pytest.fixture
 def hub(tmp_path):
     return Hub(tmp_path)
-
-
-# Python packages: real pip, without a network
 
 
 @pytest.fixture
@@ -163,8 +163,6 @@ def test_missing_requirements_of_comfyui_are_installed(home, hub, monkeypatch):
 
 
 def test_installation_that_is_running_is_left_alone(home, hub, tmp_path):
-    from filelock import FileLock
-
     kill_during(home, hub, tmp_path, "fetch")
     (fault,) = comfy(home, hub)
     with FileLock(home.root / "comfyui.lock"), pytest.raises(StudioError, match="is running"):
