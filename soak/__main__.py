@@ -7,7 +7,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from soak import clocks, disks, graphs, homes, kills, media, queue, recipes, requests
+from soak import clocks, disks, graphs, homes, kills, media, memory, queue, recipes, requests
 
 
 def main() -> int:
@@ -63,6 +63,10 @@ def _graphs(folder: Path, options: argparse.Namespace) -> graphs.Graphs:
     return graphs.campaign(folder, options.seed, options.files)
 
 
+def _memory(folder: Path, options: argparse.Namespace) -> memory.Memory:
+    return memory.campaign(folder, options.seed)
+
+
 def _clocks(folder: Path, options: argparse.Namespace) -> clocks.Clocks:
     return clocks.campaign(folder, options.seed)
 
@@ -80,6 +84,7 @@ CAMPAIGNS = {
     "homes": _homes,
     "graphs": _graphs,
     "recipes": _recipes,
+    "memory": _memory,
     "clocks": _clocks,
 }
 
