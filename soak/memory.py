@@ -194,6 +194,8 @@ def _badly_ended(cases: list[_Case]) -> Iterator[str]:
         job = case.job
         if not case.reached:
             yield f"{case.name}: the fault was not met"
+        elif job.state != "done" and case.times == 1 and case.stage != SAVE:
+            yield f"{case.name}: no other way was tried"
         elif job.state == "done" and not job.notes:
             yield f"{case.name}: made with no word on how"
         elif job.state != "done" and (job.failure is None or job.failure.kind != "OutOfMemory"):

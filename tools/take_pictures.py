@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -65,9 +65,7 @@ def _wait_until_up() -> None:
 def _take_all(chromium: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-        page.goto(ADDRESS)
-        page.click("#welcome-close")
+        page = _visitor(browser, 1440, 900).new_page()
         _make(page, "t2v", "a red circle moving left")
         _make(page, "image", "a red circle on white")
         for width, height in WIDTHS.items():
@@ -77,8 +75,20 @@ def _take_all(chromium: str) -> None:
             page.wait_for_timeout(800)
             page.screenshot(path=PICTURES / f"page-{width}.png")
         for mode_id in MODES:
-            _take_form(browser.new_context(viewport={"width": 390, "height": 844}), mode_id)
+            _take_form(_visitor(browser, 390, 844), mode_id)
         browser.close()
+
+
+def _visitor(browser: Browser, width: int, height: int) -> BrowserContext:
+    """Somebody who has been here before, and is not welcomed."""
+    welcomed = {"name": "aio.welcomed", "value": "yes"}
+    return browser.new_context(
+        viewport={"width": width, "height": height},
+        storage_state={
+            "cookies": [],
+            "origins": [{"origin": ADDRESS, "localStorage": [welcomed]}],
+        },
+    )
 
 
 def _take_form(context: BrowserContext, mode_id: str) -> None:
