@@ -75,12 +75,12 @@ def ann(server, tmp_path_factory):
 @pytest.fixture
 def others(server):
     """Somebody with an owner of their own, a browser without any, and a program from here."""
-    with httpx.Client(base_url=server.url, timeout=PATIENCE) as eve:
+    with httpx.Client(base_url=server.url, timeout=60) as eve:
         eve.get("/").raise_for_status()
         browser = {"Sec-Fetch-Site": "same-origin"}
         with (
-            httpx.Client(base_url=server.url, timeout=PATIENCE, headers=browser) as nobody,
-            httpx.Client(base_url=server.url, timeout=PATIENCE) as program,
+            httpx.Client(base_url=server.url, timeout=60, headers=browser) as nobody,
+            httpx.Client(base_url=server.url, timeout=60) as program,
         ):
             yield [eve, nobody, program]
 
@@ -89,7 +89,8 @@ def answer_to(client, method, way, body=None):
     """The beginning of the answer, of one that never ends too."""
     got = bytearray()
     try:
-        with client.stream(method, way, json=body if method == "POST" else None) as answer:
+        sent = body if method == "POST" else None
+        with client.stream(method, way, json=sent, timeout=PATIENCE) as answer:
             for part in answer.iter_raw():
                 got += part
                 if len(got) > MOST_BYTES:
