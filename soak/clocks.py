@@ -29,7 +29,7 @@ from soak.kills import Kills, counted
 from studio.errors import StudioError
 from studio.home import Home
 from studio.jobs import JobTable
-from studio.page_routes import OWNER_COOKIE
+from studio.page_owner import OWNER_COOKIE
 from studio.retention import Limits, Retention
 from studio.submission import submit
 
