@@ -4,10 +4,27 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from soak import clocks, disks, graphs, homes, kills, media, memory, queue, recipes, requests
+
+CAMPAIGNS: Mapping[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "kills": (kills.campaign, ("lives", "engine")),
+    "queue": (queue.campaign, ()),
+    "media": (media.campaign, ("files",)),
+    "requests": (requests.campaign, ("requests",)),
+    "disks": (disks.campaign, ()),
+    "homes": (homes.campaign, ()),
+    "graphs": (graphs.campaign, ("files",)),
+    "recipes": (recipes.campaign, ("files",)),
+    "memory": (memory.campaign, ()),
+    "clocks": (clocks.campaign, ()),
+}
+"""Each takes a folder, a seed and these options, and gives a dataclass of what it counted, with
+`well` for whether nothing was lost."""
 
 
 def main() -> int:
@@ -27,66 +44,13 @@ def main() -> int:
 def _run(name: str, options: argparse.Namespace) -> bool:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        found = CAMPAIGNS[name](Path(folder), options)
+        campaign, wanted = CAMPAIGNS[name]
+        found = campaign(Path(folder), options.seed, *(getattr(options, one) for one in wanted))
     rows = [(field.name.replace("_", " "), getattr(found, field.name)) for field in fields(found)]
     lines = [f"| {name} | seed {options.seed} |", "|---|---|"]
     lines += [f"| {label} | {value} |" for label, value in rows]
     sys.stdout.write("\n".join(lines) + f"\n\n{time.monotonic() - begun:.0f} s\n\n")
     return found.well
-
-
-def _kills(folder: Path, options: argparse.Namespace) -> kills.Kills:
-    return kills.campaign(folder, options.seed, options.lives, options.engine)
-
-
-def _queue(folder: Path, options: argparse.Namespace) -> queue.Queue:
-    return queue.campaign(folder, options.seed)
-
-
-def _media(folder: Path, options: argparse.Namespace) -> media.Media:
-    return media.campaign(folder, options.seed, options.files)
-
-
-def _requests(folder: Path, options: argparse.Namespace) -> requests.Requests:
-    return requests.campaign(folder, options.seed, options.requests)
-
-
-def _disks(folder: Path, options: argparse.Namespace) -> disks.Disks:
-    return disks.campaign(folder, options.seed)
-
-
-def _homes(folder: Path, options: argparse.Namespace) -> homes.Homes:
-    return homes.campaign(folder, options.seed)
-
-
-def _graphs(folder: Path, options: argparse.Namespace) -> graphs.Graphs:
-    return graphs.campaign(folder, options.seed, options.files)
-
-
-def _memory(folder: Path, options: argparse.Namespace) -> memory.Memory:
-    return memory.campaign(folder, options.seed)
-
-
-def _clocks(folder: Path, options: argparse.Namespace) -> clocks.Clocks:
-    return clocks.campaign(folder, options.seed)
-
-
-def _recipes(folder: Path, options: argparse.Namespace) -> recipes.Recipes:
-    return recipes.campaign(folder, options.seed, options.files)
-
-
-CAMPAIGNS = {
-    "kills": _kills,
-    "queue": _queue,
-    "media": _media,
-    "requests": _requests,
-    "disks": _disks,
-    "homes": _homes,
-    "graphs": _graphs,
-    "recipes": _recipes,
-    "memory": _memory,
-    "clocks": _clocks,
-}
 
 
 if __name__ == "__main__":

@@ -10,18 +10,17 @@ import json
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from model_files import put, variant
 from requests_of_modes import Media, raw_request
 
+from soak.answers import Answers, answer, tally
 from studio.comfy_convert import by_group, by_output, convert
 from studio.comfy_editor import read_workflow
 from studio.comfy_graphs import WORKFLOWS, require_own_graph
 from studio.comfy_widgets import read_definitions
-from studio.errors import StudioError
 from studio.families import LTX
 from studio.home import Home
 from studio.plan import Plan
@@ -37,21 +36,7 @@ EDITOR_CLASS = {
 Mutation = Callable[[Any, random.Random], Any]
 
 
-@dataclass(frozen=True)
-class Graphs:
-    """What came of it; the last is to be empty."""
-
-    files: int
-    taken: int
-    refused_with_a_sentence: int
-    other_errors: tuple[str, ...]
-
-    @property
-    def well(self) -> bool:
-        return not self.other_errors
-
-
-def campaign(folder: Path, seed: int, count: int) -> Graphs:
+def campaign(folder: Path, seed: int, count: int) -> Answers:
     """Half of the `count` files are in API format, half the editor's."""
     chance, home = random.Random(seed), _home(folder)
     plans = dict(_plans(home, Media(folder / "media")))
@@ -66,8 +51,7 @@ def campaign(folder: Path, seed: int, count: int) -> Graphs:
             answers.append(
                 answer(lambda one=workflow, use=read: use(read_workflow(one), definitions))
             )
-    wrong = sorted({one for one in answers if one not in ("taken", "refused")})
-    return Graphs(count, answers.count("taken"), answers.count("refused"), tuple(wrong))
+    return tally(answers)
 
 
 def _home(folder: Path) -> Home:
@@ -98,19 +82,6 @@ def _bound(home: Home, chance: random.Random, plans: Mapping[str, Plan]) -> None
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     require_own_graph(home, plans[mode_id])
-
-
-def answer(use: Callable[[], object]) -> str:
-    """How the use of a mutated file has ended: "taken", "refused", or what should not be."""
-    try:
-        use()
-    except StudioError as error:
-        text = str(error)
-        return "refused" if len(text) > 10 and "\n" not in text else f"no sentence: {text}"
-    # Anything else is what this campaign looks for.
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"[:200]
-    return "taken"
 
 
 def _workflow() -> dict[str, Any]:

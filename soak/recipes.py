@@ -9,12 +9,12 @@ form as far as it can, on the way that the page's script carries it, or is refus
 import json
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from recipe_samples import A1111_REAL, GRAPH, RECIPE, write_foreign_png
 
-from soak.graphs import answer, mutated
+from soak.answers import Answers, answer, tally
+from soak.graphs import mutated
 from studio.home import Home
 from studio.modes import MODES
 from studio.recipe import to_json
@@ -23,21 +23,7 @@ from studio.recipe_text import A1111_KEY, COMFY_KEY, STUDIO_KEY
 from studio.restore import restore, wish_from_json, wish_of_file, wish_to_json
 
 
-@dataclass(frozen=True)
-class Recipes:
-    """What came of it; the last is to be empty."""
-
-    files: int
-    restored: int
-    refused_with_a_sentence: int
-    other_errors: tuple[str, ...]
-
-    @property
-    def well(self) -> bool:
-        return not self.other_errors
-
-
-def campaign(folder: Path, seed: int, count: int) -> Recipes:
+def campaign(folder: Path, seed: int, count: int) -> Answers:
     """`count` files, of the three kinds in turn."""
     chance, home = random.Random(seed), Home(folder / "home")
     kinds = tuple(KINDS)
@@ -47,8 +33,7 @@ def campaign(folder: Path, seed: int, count: int) -> Recipes:
         path = write_foreign_png(folder / "dropped.png", **{kind: KINDS[kind](chance)})
         mode = chance.choice(("", "x", *MODES))
         answers.append(answer(lambda path=path, mode=mode: _restore(home, path, mode)))
-    wrong = sorted({one for one in answers if one not in ("taken", "refused")})
-    return Recipes(count, answers.count("taken"), answers.count("refused"), tuple(wrong))
+    return tally(answers)
 
 
 def _restore(home: Home, path: Path, mode: str) -> None:

@@ -14,7 +14,7 @@ from demo.bank import Bank
 from demo.prompts import Prompts
 from demo.sampling import noise_levels
 from demo.training import Part
-from demo.transformer import Batch, draw_batch, edit_batch, shape_weight, velocity
+from demo.transformer import Batch, draw_batch, edit_batch, velocity, velocity_loss
 from diffusers import QwenImageTransformer2DModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
@@ -95,9 +95,7 @@ def lightning_part(
         level = levels[torch.randint(len(levels), (len(clean),), generator=draw)]
         noisy = torch.lerp(clean, lesson.noise, level[:, None, None])
         slope = velocity(model, noisy, level, lesson.batch)
-        error = (slope - (lesson.noise - clean)).square().mean(-1)
-        weight = shape_weight(clean)
-        return (error * weight / weight.mean()).mean()
+        return velocity_loss(slope, clean, lesson.noise)
 
     return Part(model, loss, lambda average, folder: "")
 

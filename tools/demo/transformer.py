@@ -29,6 +29,8 @@ SHAPE_SHARE = 0.25
 # noise, where a prompt decides what a picture will be.
 LEVEL_MEAN, LEVEL_SPREAD = 0.5, 1.2
 NOISY_SHARE, NOISY_RANGE = 0.35, 0.2
+# How much nearer than evenly these lie to pure noise.
+NOISY_POWER = 1.5
 CAPTION_TRIES = 50
 
 
@@ -91,7 +93,14 @@ def flow_loss(
     level = draw_levels(count, draw)
     noise = torch.randn(clean.shape, generator=draw)
     noisy = torch.lerp(clean, noise, level[:, None, None])
-    error = (velocity(model, noisy, level, batch) - (noise - clean)).square().mean(-1)
+    return velocity_loss(velocity(model, noisy, level, batch), clean, noise)
+
+
+def velocity_loss(
+    predicted: torch.Tensor, clean: torch.Tensor, noise: torch.Tensor
+) -> torch.Tensor:
+    """Squared error of velocities, all [n, tokens, 64], the shape's tokens weighted."""
+    error = (predicted - (noise - clean)).square().mean(-1)
     weight = shape_weight(clean)
     return (error * weight / weight.mean()).mean()
 
@@ -99,7 +108,7 @@ def flow_loss(
 def draw_levels(count: int, draw: torch.Generator) -> torch.Tensor:
     """Noise levels [count] in 0 … 1."""
     usual = torch.sigmoid(LEVEL_MEAN + LEVEL_SPREAD * torch.randn(count, generator=draw))
-    noisy = 1 - NOISY_RANGE * torch.rand(count, generator=draw) ** 1.5
+    noisy = 1 - NOISY_RANGE * torch.rand(count, generator=draw) ** NOISY_POWER
     return torch.where(torch.rand(count, generator=draw) < NOISY_SHARE, noisy, usual)
 
 
@@ -141,10 +150,8 @@ def draw_batch(
     """Captions and what they describe."""
     group, variant = _chosen(bank, count, draw)
     scenes, words = _scenes(bank, group, variant), _words(draw)
-    texts = [
-        _unless_held_out(partial(caption, scenes, number, words), "") for number in range(count)
-    ]
-    embeds, mask = prompts.batch(_thinned(texts, unprompted, words), None)
+    said = [(partial(caption, scenes, number, words), "") for number in range(count)]
+    embeds, mask = prompts.batch(_prompts(said, unprompted, words), None)
     clean = bank.made[group, variant].float()
     return Batch(scenes, clean, None, embeds, mask, [grid(bank.aspect.made)])
 
@@ -161,12 +168,12 @@ def edit_batch(
     after = torch.where(variant == 0, 1 + torch.randint(VARIANTS - 1, (count,), generator=draw), 0)
     before, scenes = _scenes(bank, group, variant), _scenes(bank, group, after)
     words = _words(draw)
-    texts = [
-        _unless_held_out(partial(instruction, before, scenes, number, words), label(before, number))
+    said = [
+        (partial(instruction, before, scenes, number, words), label(before, number))
         for number in range(count)
     ]
     assert bank.seen is not None and bank.aspect.seen is not None
-    embeds, mask = prompts.batch(_thinned(texts, unprompted, words), bank.aspect.seen)
+    embeds, mask = prompts.batch(_prompts(said, unprompted, words), bank.aspect.seen)
     clean, seen = bank.made[group, after].float(), bank.seen[group, variant].float()
     return Batch(
         scenes, clean, seen, embeds, mask, [grid(bank.aspect.made), grid(bank.aspect.seen)]
@@ -198,5 +205,9 @@ def _unless_held_out(say: Callable[[], str], before: str) -> str:
     return next((text for text in tries if not held_out(text, before)), NO_NEGATIVE)
 
 
-def _thinned(texts: list[str], unprompted: float, words: random.Random) -> list[str]:
+def _prompts(
+    said: list[tuple[Callable[[], str], str]], unprompted: float, words: random.Random
+) -> list[str]:
+    """What is said of each picture and of what it was before, with some left out."""
+    texts = [_unless_held_out(say, before) for say, before in said]
     return [NO_NEGATIVE if words.random() < unprompted else text for text in texts]
