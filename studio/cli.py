@@ -16,7 +16,7 @@ from studio import __version__, doctor
 from studio.cli_batch import add_batch_command
 from studio.cli_comfy import add_comfy_command
 from studio.cli_models import add_models_commands
-from studio.cli_run import Commands, add_mode_command
+from studio.cli_run import BAD_INPUT, FAILED, Commands, add_mode_command
 from studio.doctor_faults import mend
 from studio.errors import BadInput, MissingWeights, StudioError
 from studio.home import home_at
@@ -26,8 +26,6 @@ from studio.modes import MODES
 from studio.recipe import to_json
 from studio.recipe_read import Found, read_recipe
 
-BAD_INPUT = 2
-FAILED = 1
 INTERRUPTED = 130
 """What shells say of a command ended by Ctrl+C."""
 

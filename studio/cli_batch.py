@@ -8,15 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from studio.cli_batch_lines import BadLine, Begun, Line, read_lines
-from studio.cli_run import Commands, run_job, tell, written_results
+from studio.cli_run import BAD_INPUT, FAILED, Commands, run_job, tell, written_results
 from studio.errors import StudioError
 from studio.home import Home, home_at
 from studio.jobs import Failure, Job, JobTable
 from studio.runner import failure_from
 from studio.studio import COMMAND_LINE, Studio, open_studio
-
-BAD_INPUT = 2
-FAILED = 1
 
 
 def add_batch_command(commands: Commands) -> None:

@@ -28,6 +28,9 @@ from studio.studio import COMMAND_LINE, Studio, open_studio
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 """What `add_subparsers` returns."""
 
+FAILED, BAD_INPUT = 1, 2
+"""Exit statuses beside 0."""
+
 _ENDINGS = {"image": ".png", "video": ".mp4"}
 
 
@@ -110,7 +113,7 @@ def _run(home: Home, mode: Mode, raw: Mapping[str, object], target: Path | None)
     paths = written_results(home, job, target)
     sys.stdout.write("".join(f"{path}\n" for path in paths))
     complete = job.state == "done" and not job.failed_items
-    return 0 if complete else 1
+    return 0 if complete else FAILED
 
 
 def run_job(studio: Studio, job: Job) -> Job:
